@@ -1,0 +1,60 @@
+# A bare machine needs python3.11+ (with venv) and make; everything else installs itself into .venv.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+UV     := $(BIN)/uv
+
+.PHONY: demo test ci bench soak lock format lint types imports docs wheel changelog clean
+
+$(VENV)/.ready: pyproject.toml requirements/dev.txt
+	test -x $(UV) || ($(PYTHON) -m venv $(VENV) && $(BIN)/pip install -q --disable-pip-version-check uv)
+	$(UV) pip install -q --python $(VENV) --require-hashes --compile-bytecode -r requirements/dev.txt
+	$(UV) pip install -q --python $(VENV) --no-deps --no-build-isolation -e .
+	touch $@
+
+demo: $(VENV)/.ready ## walk through the recorded incident
+	$(BIN)/kubewitness demo
+
+test: $(VENV)/.ready ## all tests; a missing external tool skips by name
+	$(BIN)/pytest
+
+bench: $(VENV)/.ready ## ratio tables against the peers found on this machine
+	$(BIN)/python -m benchmarks
+
+soak: $(VENV)/.ready ## long property and fuzz runs
+	HYPOTHESIS_PROFILE=soak $(BIN)/pytest -m "soak or not soak"
+
+format: $(VENV)/.ready
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: $(VENV)/.ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/.ready
+	$(BIN)/mypy
+
+imports: $(VENV)/.ready
+	$(BIN)/lint-imports
+
+docs: $(VENV)/.ready ## generated parts are current, then the site builds strictly
+	$(BIN)/python -m tools.generate --check
+	$(BIN)/zensical build --strict --clean
+
+wheel: $(VENV)/.ready ## the built wheel in a clean place, with run-time dependencies only
+	bash tools/check-wheel.sh
+
+ci: lint imports types ## what .ci/run runs
+	KUBEWITNESS_NO_SKIP=1 $(BIN)/pytest
+	$(MAKE) docs wheel
+
+lock: $(VENV)/.ready ## resolve again; the lock files name no registry host
+	cd requirements && ../$(UV) pip compile -q --generate-hashes --universal --python-version 3.11 --no-emit-index-url --no-header --upgrade dev.in -o dev.txt
+	cd requirements && ../$(UV) pip compile -q --generate-hashes --universal --python-version 3.11 --no-emit-index-url --no-header --upgrade run.in -o run.txt
+
+changelog: $(VENV)/.ready
+	$(BIN)/towncrier build --yes
+
+clean:
+	rm -rf $(VENV) site dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,1 @@
+"""What the standard library lacks: clock, opening and decompressing, units."""

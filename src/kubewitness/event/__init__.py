@@ -1,0 +1,1 @@
+"""What flows: Event, Level, Stage; fields, filter; recognising and splitting bytes; Sink and Source."""

@@ -1,0 +1,1 @@
+"""What an investigator does: ask, notice, follow up, see."""

@@ -1,0 +1,1 @@
+"""One relation, `events`, over raw files; questions compile to SQL or to Python."""

@@ -1,0 +1,1 @@
+"""What is decided: request attributes, load, validate, match, evaluate, explain."""
