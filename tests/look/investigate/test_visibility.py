@@ -5,7 +5,7 @@ import pytest
 from kubewitness.event.types import Level, Stage
 from kubewitness.look.investigate.visibility import requests_that_answer, visibility
 from kubewitness.look.investigate.who import Question, Target
-from kubewitness.policy.types import Attributes, Decision, GroupResources, Policy, PolicyRule
+from kubewitness.policy.types import Decision, GroupResources, Policy, PolicyRule
 
 SECRET = Target("secrets", "important", "production", "")
 
