@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from kubewitness.event.decode_repair import BODIES, repair
+from kubewitness.event.decode_repair import BODIES, BREAKS_OFF, repair
 from kubewitness.event.items import EXCERPT_BYTES, KUBE_APISERVER, Damage, DamageKind, Item
 from kubewitness.event.recognise import API_GROUP
 from kubewitness.event.split import split
@@ -97,9 +97,8 @@ def read(item: Item) -> Record | Damage:
         pass
     found = decode_tolerant(raw)
     if isinstance(found, str):
-        return Damage(
-            item.source, item.offset, item.line, item.length, found, raw[:EXCERPT_BYTES], DamageKind.MALFORMED
-        )
+        kind = DamageKind.TORN if found == BREAKS_OFF else DamageKind.MALFORMED
+        return Damage(item.source, item.offset, item.line, item.length, found, raw[:EXCERPT_BYTES], kind)
     event, notes = found
     return Record(item, event, item.notes + notes)
 

@@ -19,10 +19,10 @@ import msgspec
 
 from kubewitness.event import envelopes, legacy
 from kubewitness.event.items import EXCERPT_BYTES, KUBE_APISERVER, Damage, DamageKind, Item
-from kubewitness.event.split_values import Outcome, Scan, find_list, scan, skip_space
+from kubewitness.event.split_values import WHITE_SPACE, Outcome, Scan, find_list, scan, skip_space
 
 _COMMON = b'{"kind":"Event","apiVersion":"audit.k8s.io/v1",'
-_MERGED = b'}{"kind":"Event"'  # two Events on one line: a line end was lost between them
+_MERGED = (b'}{"kind":"Event"', b'} {"kind":"Event"')  # two Events on one line: a line end was lost between them
 _BOM = b"\xef\xbb\xbf"
 _BOM_NOTE = "byte order mark skipped"
 _HEAD_BYTES = 4096  # within these the key of a list must stand for the list to be taken apart as it arrives
@@ -72,6 +72,11 @@ class Splitter:
         self._discarded: Damage | None = None  # so far; its line goes on
         self._notes: tuple[str, ...] = ()
 
+    @property
+    def pending_bytes(self) -> int:
+        """How many bytes wait for what completes them."""
+        return len(self._data) - self._position + self._arriving_bytes
+
     def feed(self, chunk: bytes) -> list[Item | Damage]:
         """Take the next bytes; give what they complete."""
         self._arriving.append(chunk)
@@ -98,7 +103,7 @@ class Splitter:
         self._position -= cut
         self._data = b"".join((kept, *self._arriving)) if kept else b"".join(self._arriving)
         self._arriving, self._arriving_bytes, self._needs_line_end = [], 0, False
-        self._merged_at = self._data.find(_MERGED, self._position)
+        self._merged_at = self._find_merged(self._position)
         while self._step():
             pass
         out, self._out = self._out, []
@@ -161,9 +166,9 @@ class Splitter:
         data, source, base = self._data, self._source, self._base
         position, line, notes = self._position, self._line, self._notes
         append, find, startswith = self._out.append, data.find, data.startswith
-        if 0 <= self._merged_at < position:
-            self._merged_at = find(_MERGED, position)
-        merged_at = self._merged_at if self._merged_at >= 0 else len(data)
+        if self._merged_at < position:
+            self._merged_at = self._find_merged(position)
+        merged_at = self._merged_at
         while startswith(_COMMON, position):
             newline = end = find(b"\n", position)
             if newline < 0:
@@ -183,6 +188,10 @@ class Splitter:
             line += 1
         self._position, self._line, self._notes = position, line, notes
 
+    def _find_merged(self, position: int) -> int:
+        found = [at for at in (self._data.find(needle, position) for needle in _MERGED) if at >= 0]
+        return min(found, default=len(self._data))
+
     def _text_line(self, position: int) -> bool:
         if self._data[position] not in _TEXT_LINE:
             return self._discard(position, _describe(self._data[position]))
@@ -192,10 +201,10 @@ class Splitter:
                 self._needs_line_end = True
                 return False
             end = len(self._data)
-        stop = position + len(self._data[position:end].rstrip())
+        stop = position + len(self._data[position:end].rstrip(WHITE_SPACE))
         found = legacy.text_line(self._data[position:stop])
         if isinstance(found, str):
-            self._damage(position, stop, found, DamageKind.ALIEN)
+            self._damage(position, end, found, DamageKind.ALIEN)
         else:
             self._item(found.raw, position, stop, found.dialect, found.notes)
         self._advance(end)
@@ -307,12 +316,12 @@ class Splitter:
             self._advance(len(data))
             return True
         line_start = data.rfind(b"\n", 0, stop) + 1
-        if outcome is Outcome.BROKEN and (line_start <= start or data[line_start:stop].strip()):
+        if outcome is Outcome.BROKEN and (line_start <= start or data[line_start:stop].strip(WHITE_SPACE)):
             if data[stop] == _NEWLINE:
                 return self._discard(stop, "it breaks off: the line ends inside a string", DamageKind.TORN)
             return self._discard(stop, f"not JSON: {_byte(data[stop])} at byte {stop - start}")
         # what breaks it off stands on a line of its own, which is looked at afresh
-        stop = start + len(data[start:line_start].rstrip())
+        stop = start + len(data[start:line_start].rstrip(WHITE_SPACE))
         self._damage(start, stop, "it breaks off: another value begins before it ends", DamageKind.TORN)
         self._advance(line_start)
         return True

@@ -12,6 +12,9 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+WHITE_SPACE = b" \t\r\n"
+"""What JSON calls white space; Python's strip() takes more."""
+
 _STRING = rb'"[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*+"'
 # white space and the letters of numbers, true, false and null; a line end unless `{` follows in column 0
 _PLAIN = rb"(?:[ \t\r,:\-+.0-9Etruefalsn]|\n(?!\{))++"
@@ -94,6 +97,14 @@ def skip_space(data: bytes, position: int) -> int:
     return _end(_skip_space(data, position))
 
 
+class OddError(ValueError):
+    """No JSON object goes on like this, at this position."""
+
+    def __init__(self, position: int) -> None:
+        super().__init__(position)
+        self.position = position
+
+
 class Member(NamedTuple):
     """One member of an object: its key, and where its value stands. `end` is None where the data ends before it."""
 
@@ -105,16 +116,16 @@ class Member(NamedTuple):
 def members(data: bytes, start: int, stop: int) -> Iterator[Member]:
     """Give the members of the object that begins at `start`, in order, until `}`, `stop` or something odd.
 
-    Raises ValueError, at the end, where the object is not well-formed between its members.
+    Raises OddError where the object is not well-formed between its members.
     """
     position = skip_space(data, start + 1)
     while position < stop and data[position] != b"}"[0]:
         key = _string(data, position, stop)
         if key is None:
-            raise ValueError(position)
+            raise OddError(position)
         position = skip_space(data, key.end())
         if position >= stop or data[position] != _COLON:
-            raise ValueError(position)
+            raise OddError(position)
         begin = skip_space(data, position + 1)
         if begin >= stop:
             return
@@ -126,7 +137,7 @@ def members(data: bytes, start: int, stop: int) -> Iterator[Member]:
         if position < stop and data[position] == _COMMA:
             position = skip_space(data, position + 1)
         elif position < stop and data[position] != b"}"[0]:
-            raise ValueError(position)
+            raise OddError(position)
 
 
 def _value_end(data: bytes, begin: int, stop: int) -> int | None:
@@ -152,6 +163,6 @@ def find_list(data: bytes, start: int, stop: int) -> tuple[str, int] | None:
                 return member.key.decode(), member.start
             if member.key == b"stage" or (member.key == b"kind" and data[member.start : member.end] == b'"Event"'):
                 return None
-    except ValueError:
+    except OddError:
         return None
     return None
