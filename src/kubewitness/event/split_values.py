@@ -1,0 +1,157 @@
+"""
+Find where a JSON value ends, without building it: in pieces, at any depth, at any size.
+
+This is bracket counting with strings understood, not validation: what comes out goes to a decoder that
+validates. Three things end a value early, because the bytes behind them belong to somebody else: a byte that
+no JSON has outside a string, a line end inside a string, and `{` in the first column of a later line, which
+is how every writer of audit logs begins the next Event.
+"""
+
+import enum
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+_STRING = rb'"[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*+"'
+# white space and the letters of numbers, true, false and null; a line end unless `{` follows in column 0
+_PLAIN = rb"(?:[ \t\r,:\-+.0-9Etruefalsn]|\n(?!\{))++"
+_FLAT = rb"\[(?:" + _PLAIN + rb"|" + _STRING + rb")*+\]|\{(?:" + _PLAIN + rb"|" + _STRING + rb")*+\}"
+_skip_outside = re.compile(rb"(?:" + _PLAIN + rb"|" + _STRING + rb"|" + _FLAT + rb")*+").match
+_skip_inside = re.compile(rb'[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*+').match
+_skip_space = re.compile(rb"[ \t\r\n]*+").match
+_string = re.compile(_STRING).match
+_scalar = re.compile(rb"[^ \t\r\n,:\[\]{}\"]++").match
+
+_NEWLINE, _QUOTE, _BACKSLASH, _COMMA, _COLON = b'\n"\\,:'
+_OPEN, _CLOSE = b"{[", b"}]"
+
+
+class Outcome(enum.Enum):
+    """Why `scan` stopped."""
+
+    DONE = "the value is complete"
+    MORE = "the data ends inside the value"
+    BROKEN = "no JSON goes on like this"
+    BOUNDARY = "another value begins in the first column of a line"
+
+
+class Scan(NamedTuple):
+    """How far into a value we are. `depth` 0 and not in a string: at its first bracket."""
+
+    position: int
+    depth: int = 0
+    in_string: bool = False
+
+
+def scan(data: bytes, state: Scan) -> tuple[Outcome, Scan]:
+    """Go on from `state` to the end of the object or array; when DONE, `position` is just behind it."""
+    position, depth, in_string = state
+    size = len(data)
+    while True:
+        if in_string:
+            position = _end(_skip_inside(data, position))
+            if position >= size or (data[position] == _BACKSLASH and position + 1 >= size):
+                return Outcome.MORE, Scan(position, depth, True)
+            if data[position] != _QUOTE:
+                return Outcome.BROKEN, Scan(position, depth, True)
+            position += 1
+            in_string = False
+        if depth and not _is_boundary(data, position):
+            position = _end(_skip_outside(data, position))
+        if position >= size:
+            return Outcome.MORE, Scan(position, depth)
+        byte = data[position]
+        if byte == _QUOTE:
+            position += 1
+            in_string = True
+        elif byte in _OPEN:
+            if depth and _is_boundary(data, position):
+                return Outcome.BOUNDARY, Scan(position, depth)
+            position += 1
+            depth += 1
+        elif byte in _CLOSE:
+            position += 1
+            depth -= 1
+            if depth == 0:
+                return Outcome.DONE, Scan(position)
+        elif byte == _NEWLINE:
+            return Outcome.BOUNDARY, Scan(position + 1, depth)
+        else:
+            return Outcome.BROKEN, Scan(position, depth)
+
+
+def _end(match: re.Match[bytes] | None) -> int:
+    assert match is not None  # noqa: S101 - the patterns match the empty string
+    return match.end()
+
+
+def _is_boundary(data: bytes, position: int) -> bool:
+    return position > 0 and data[position : position + 1] == b"{" and data[position - 1] == _NEWLINE
+
+
+def skip_space(data: bytes, position: int) -> int:
+    """Give the position of the next byte that is not JSON white space."""
+    return _end(_skip_space(data, position))
+
+
+class Member(NamedTuple):
+    """One member of an object: its key, and where its value stands. `end` is None where the data ends before it."""
+
+    key: bytes
+    start: int
+    end: int | None
+
+
+def members(data: bytes, start: int, stop: int) -> Iterator[Member]:
+    """Give the members of the object that begins at `start`, in order, until `}`, `stop` or something odd.
+
+    Raises ValueError, at the end, where the object is not well-formed between its members.
+    """
+    position = skip_space(data, start + 1)
+    while position < stop and data[position] != b"}"[0]:
+        key = _string(data, position, stop)
+        if key is None:
+            raise ValueError(position)
+        position = skip_space(data, key.end())
+        if position >= stop or data[position] != _COLON:
+            raise ValueError(position)
+        begin = skip_space(data, position + 1)
+        if begin >= stop:
+            return
+        end = _value_end(data, begin, stop)
+        yield Member(key.group()[1:-1], begin, end)
+        if end is None:
+            return
+        position = skip_space(data, end)
+        if position < stop and data[position] == _COMMA:
+            position = skip_space(data, position + 1)
+        elif position < stop and data[position] != b"}"[0]:
+            raise ValueError(position)
+
+
+def _value_end(data: bytes, begin: int, stop: int) -> int | None:
+    byte = data[begin]
+    if byte in _OPEN:
+        outcome, state = scan(data[begin:stop], Scan(0))
+        return begin + state.position if outcome is Outcome.DONE else None
+    match = _string(data, begin, stop) if byte == _QUOTE else _scalar(data, begin, stop)
+    return match.end() if match else None
+
+
+LIST_KEYS = frozenset({b"items", b"events", b"logEvents", b"records", b"entries", b"results"})
+
+
+def find_list(data: bytes, start: int, stop: int) -> tuple[str, int] | None:
+    """Say whether the object at `start` is a list of Events: the key, and the position of its `[`.
+
+    Looks only at what stands before `stop`. An object that has said it is an Event is never a list.
+    """
+    try:
+        for member in members(data, start, stop):
+            if member.key in LIST_KEYS and data[member.start] == b"["[0]:
+                return member.key.decode(), member.start
+            if member.key == b"stage" or (member.key == b"kind" and data[member.start : member.end] == b'"Event"'):
+                return None
+    except ValueError:
+        return None
+    return None
