@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "kubewitness"
-NOT_MIRRORS = {"data", "docs", "model", "golden", "crash", "browser", "benchmarks", "tools"}
+NOT_MIRRORS = {"data", "docs", "model", "golden", "crash", "browser", "benchmarks", "hostile", "tools"}
 """Folders of tests/ that belong to no room of src/."""
 
 

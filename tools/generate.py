@@ -7,13 +7,11 @@ The pages are drawn from the parsers' actions, not from `format_help()`, whose l
 
 import argparse
 import difflib
-import importlib
-import importlib.util
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from kubewitness.cli.main import COMMANDS
+from kubewitness.cli.main import COMMANDS, help_text, parser_of
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"
@@ -21,17 +19,9 @@ HEAD = "<!-- written by tools/generate.py; edit the code it is drawn from -->\n\
 
 
 def commands() -> dict[str, str]:
-    """The commands that have their module, with the sentence of each."""
-    found = {name: f"kubewitness.cli.{name.replace('-', '_')}" for name in COMMANDS}
-    return {name: COMMANDS[name] for name, module in found.items() if importlib.util.find_spec(module)}
-
-
-def command_parser(name: str) -> argparse.ArgumentParser:
-    """Build the parser of one command as `kubewitness` does."""
-    module = importlib.import_module(f"kubewitness.cli.{name.replace('-', '_')}")
-    parser = argparse.ArgumentParser(prog=f"kubewitness {name}", description=module.HELP, allow_abbrev=False)
-    module.add_arguments(parser)
-    return parser
+    """The commands that `kubewitness --help` lists, with the sentence of each."""
+    shown = help_text()
+    return {name: text for name, text in COMMANDS.items() if f"\n  {name} " in shown}
 
 
 def subcommands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
@@ -118,7 +108,7 @@ def _parser_section(parser: argparse.ArgumentParser, level: int) -> str:
 
 def command_page(name: str) -> str:
     """The reference page of one command."""
-    parser = command_parser(name)
+    parser = parser_of(name)
     body = _parser_section(parser, 2).rstrip("\n")
     return f"{HEAD}# kubewitness {name}\n\n{(parser.description or '').strip()}\n\n{body}\n"
 
