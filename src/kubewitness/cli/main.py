@@ -15,6 +15,7 @@ from kubewitness import __version__
 from kubewitness.cli.errors import ExitCode, UserError
 
 COMMANDS: dict[str, str] = {
+    "jq": "run a jq filter over audit logs: what jq prints, sooner",
     "policy": "check, evaluate and explain audit policies",
 }
 
