@@ -243,7 +243,8 @@ def simplify(expr: Expr, facts: Facts = NO_FACTS) -> Expr:
     """Fold a condition in positive form by what is certain."""
     match expr:
         case And(parts):
-            return _simplify_and(parts, facts)
+            simpler = _simplify_and(parts, facts)
+            return simpler if simpler == expr else simplify(simpler, facts)
         case Or(parts):
             return disjunction(simplify(part, facts) for part in parts)
         case Not(Known(test, _)):
