@@ -53,12 +53,14 @@ PYTHON
 run kubewitness --help > help.txt
 grep -q "audit log as evidence" help.txt || fail "--help does not say what this is"
 run kubectl-witness --version
-for command in $(sed -n '/^commands:/,$ s/^  \([a-z][a-z-]*\) .*/\1/p' help.txt); do
+for command in $(sed -n 's/^  \([a-z][a-z-]*\)  .*/\1/p' help.txt); do
     run kubewitness "$command" --help > /dev/null || fail "kubewitness $command --help"
 done
-cp "$root"/tests/data/policies/metadata.yaml .
-code=0; run kubewitness policy check metadata.yaml > check.txt || code=$?
-[ "$code" -le 1 ] || fail "policy check ended with $code"
+if grep -q "^  policy " help.txt; then
+    cp "$root"/tests/data/policies/metadata.yaml .
+    code=0; run kubewitness policy check metadata.yaml > check.txt || code=$?
+    [ "$code" -le 1 ] || fail "policy check ended with $code"
+fi
 if grep -q '^  search ' help.txt; then
     cp "$root"/tests/data/audit-metadata.log.zst .
     found=$(run kubewitness search audit-metadata.log.zst --resource secrets --verb delete --count | head -1)

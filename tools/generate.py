@@ -7,13 +7,12 @@ The pages are drawn from the parsers' actions, not from `format_help()`, whose l
 
 import argparse
 import difflib
-import importlib
-import importlib.util
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from kubewitness.cli.main import COMMANDS
+from kubewitness.cli.main import COMMANDS, help_text, parser_of
+from kubewitness.event.fields import FIELDS
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"
@@ -21,17 +20,9 @@ HEAD = "<!-- written by tools/generate.py; edit the code it is drawn from -->\n\
 
 
 def commands() -> dict[str, str]:
-    """The commands that have their module, with the sentence of each."""
-    found = {name: f"kubewitness.cli.{name.replace('-', '_')}" for name in COMMANDS}
-    return {name: COMMANDS[name] for name, module in found.items() if importlib.util.find_spec(module)}
-
-
-def command_parser(name: str) -> argparse.ArgumentParser:
-    """Build the parser of one command as `kubewitness` does."""
-    module = importlib.import_module(f"kubewitness.cli.{name.replace('-', '_')}")
-    parser = argparse.ArgumentParser(prog=f"kubewitness {name}", description=module.HELP, allow_abbrev=False)
-    module.add_arguments(parser)
-    return parser
+    """The commands that `kubewitness --help` lists, with the sentence of each."""
+    shown = help_text()
+    return {name: text for name, text in COMMANDS.items() if f"\n  {name} " in shown}
 
 
 def subcommands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
@@ -118,7 +109,7 @@ def _parser_section(parser: argparse.ArgumentParser, level: int) -> str:
 
 def command_page(name: str) -> str:
     """The reference page of one command."""
-    parser = command_parser(name)
+    parser = parser_of(name)
     body = _parser_section(parser, 2).rstrip("\n")
     return f"{HEAD}# kubewitness {name}\n\n{(parser.description or '').strip()}\n\n{body}\n"
 
@@ -129,9 +120,35 @@ def commands_index() -> str:
     return f"{HEAD}# Commands\n\n| command | what it does |\n|---|---|\n{rows}"
 
 
+def fields_page() -> str:
+    """The table of fields."""
+    lines = [
+        "# Fields",
+        "",
+        "What an Event can hold.",
+        "Flags, messages and `--columns` use the path that stands in the log; SQL takes the path and the column.",
+        "A derived field is computed from the Event, or says where its bytes came from.",
+        "Our own messages never show the value of a field that may hold a secret.",
+    ]
+    for title, derived in (("In the Event", False), ("Derived", True)):
+        lines += [
+            "",
+            f"## {title}",
+            "",
+            "| path | column | type | may hold a secret | meaning |",
+            "|---|---|---|---|---|",
+        ]
+        for field in FIELDS:
+            if field.is_derived is derived:
+                secret = "yes" if field.may_hold_secret else ""
+                names = f"{_code(field.path)} | {_code(field.column)}"
+                lines.append(f"| {names} | {field.type.value} | {secret} | {_cell(field.help)} |")
+    return HEAD + "\n".join(lines) + "\n"
+
+
 def pages() -> dict[Path, str]:
     """Every generated page with its text."""
-    out = {REFERENCE / "commands" / "index.md": commands_index()}
+    out = {REFERENCE / "commands" / "index.md": commands_index(), REFERENCE / "fields.md": fields_page()}
     for name in commands():
         out[REFERENCE / "commands" / f"{name}.md"] = command_page(name)
     return out

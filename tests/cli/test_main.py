@@ -26,7 +26,7 @@ def test_help_lists_every_command_there_is(capsys):
     assert main(["--help"]) == 0
     shown = capsys.readouterr().out
     assert shown.startswith("usage: kubewitness COMMAND")
-    assert all(f"\n  {name:<12}" in shown for name in COMMANDS if door._exists(name))
+    assert all(f"\n  {name:<12}" in shown for name in COMMANDS if door.command_exists(name))
 
 
 def test_no_line_of_help_is_wider_than_80_columns(capsys):
@@ -123,7 +123,7 @@ def test_ctrl_c_inside_duckdb_is_clean():
         "import duckdb\n"
         "def run(a):\n"
         "  print('go', flush=True)\n"
-        "  duckdb.sql('select count(*) from range(100000000000) a, range(10) b').fetchall()\n"
+        "  duckdb.connect().execute('select count(*) from range(100000000000) a, range(10) b').fetchall()\n"
         "door._dispatch = run"
     )
     assert child.stdout

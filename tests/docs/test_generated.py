@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from kubewitness.cli.main import parser_of
 from tools import generate
 
 
@@ -30,7 +31,7 @@ def _parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParse
 def test_every_flag_says_what_it_is_for(name: str) -> None:
     """Each flag and argument of each command and sub-command has a help text, and its page names it."""
     text = generate.command_page(name)
-    for parser in _parsers(generate.command_parser(name)):
+    for parser in _parsers(parser_of(name)):
         for action in generate.options(parser):
             assert action.help, f"{parser.prog}: {action.option_strings or action.dest} has no help text"
             for flag in action.option_strings:

@@ -111,7 +111,7 @@ def _dispatch(arguments: list[str]) -> int:
             return _dispatch([name, "--help"])
         case ["--version" | "version", *rest]:
             return _print_version(rest)
-        case [name, *rest] if name in COMMANDS and _exists(name):
+        case [name, *rest] if name in COMMANDS and command_exists(name):
             args = parser_of(name).parse_args(rest)
             return int(args.run(args))
         case [name, *_]:
@@ -123,7 +123,7 @@ def help_text() -> str:
     """Write what `--help` prints: the commands in groups."""
     lines = [f"usage: {program()} COMMAND [options] [SRC...]", "", _SUMMARY]
     for title, commands in GROUPS.items():
-        found = {name: text for name, text in commands.items() if _exists(name)}
+        found = {name: text for name, text in commands.items() if command_exists(name)}
         if found:
             lines += ["", f"{title}:"]
         for name, text in found.items():
@@ -137,7 +137,8 @@ def help_text() -> str:
     return "\n".join(lines)
 
 
-def _exists(name: str) -> bool:
+def command_exists(name: str) -> bool:
+    """Tell whether this command is part of this version."""
     here = os.path.dirname(__file__)  # noqa: PTH120 - pathlib costs start-up
     module = os.path.join(here, name.replace("-", "_"))  # noqa: PTH118
     return os.path.exists(f"{module}.py") or os.path.isdir(module)  # noqa: PTH110, PTH112
@@ -146,7 +147,7 @@ def _exists(name: str) -> bool:
 def _hint(name: str) -> str:
     import difflib
 
-    near = difflib.get_close_matches(name, filter(_exists, COMMANDS), n=1)
+    near = difflib.get_close_matches(name, filter(command_exists, COMMANDS), n=1)
     return f"; did you mean `{near[0]}`?" if near else ""
 
 

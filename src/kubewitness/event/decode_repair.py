@@ -16,9 +16,10 @@ from typing import NamedTuple
 import msgspec
 
 from kubewitness.event.recognise import API_GROUP
-from kubewitness.event.split_values import members, skip_space
+from kubewitness.event.split_values import WHITE_SPACE, OddError, members, skip_space
 from kubewitness.event.types import Level, Stage
 
+BREAKS_OFF = "it breaks off: the line ends inside"
 BODIES = {b"requestObject": "request_object", b"responseObject": "response_object"}
 
 
@@ -63,7 +64,7 @@ def repair(raw: bytes) -> Repaired | str:
 
 
 def _clean_text(raw: bytes, notes: list[str]) -> bytes:
-    data = raw.strip()
+    data = raw.strip(WHITE_SPACE)
     if not data.isascii():
         decoded = data.decode(errors="replace").encode()
         if decoded != data:
@@ -85,7 +86,7 @@ def _members(data: bytes, notes: list[str]) -> dict[bytes, bytes]:
     try:
         for member in members(data, 0, len(data)):
             if member.end is None:
-                raise _WrongError(f"{_shown(member.key)}: its value breaks off")
+                raise _WrongError(BREAKS_OFF)
             key = _plain_key(member.key)
             if key in found:
                 notes.append(f"{_shown(key)} stands twice: the last one counts")
@@ -93,14 +94,16 @@ def _members(data: bytes, notes: list[str]) -> dict[bytes, bytes]:
             # a line end stands between tokens only: `members` lets none pass inside a string
             found[key] = data[member.start : member.end].replace(b"\r", b" ").replace(b"\n", b" ")
             end = member.end
-    except ValueError as exc:
-        if isinstance(exc, _WrongError):
-            raise
-        raise _WrongError(f"not JSON: it breaks at byte {exc.args[0]}") from exc
+    except OddError as exc:
+        raise _broken(exc.position, data) from exc
     close = skip_space(data, end)
     if data[close : close + 1] != b"}" or skip_space(data, close + 1) != len(data):
-        raise _WrongError(f"not JSON: it breaks at byte {close}")
+        raise _broken(close, data)
     return found
+
+
+def _broken(position: int, data: bytes) -> _WrongError:
+    return _WrongError(BREAKS_OFF if position >= len(data) else f"not JSON: it breaks at byte {position}")
 
 
 def _plain_key(key: bytes) -> bytes:

@@ -4,7 +4,7 @@ Read lines of text that hold an Event: the legacy audit format, and JSON behind 
 The legacy line is what kube-apiserver writes with `--audit-log-format=legacy`, and into its own log for every
 Event that a failing backend lost. It is translated to the shape of an Event, with what it does not hold left
 out (`event.envelopes.not_given("legacy")`). JSON behind a time stamp is what `aws logs tail`, CloudWatch exports to
-S3 and container runtimes write.
+S3 and container runtimes write; the parts into which a runtime cuts a long line are not put together.
 
 Follows EventString of k8s.io/apiserver/pkg/audit/format.go.
 """
@@ -41,8 +41,10 @@ def text_line(line: bytes) -> Opened | str:
     found = open_value(line[before.end() :], None)
     if isinstance(found, str):
         return f"a line of text that holds {found}"
-    note = "a line of a container runtime" if runtime else "JSON behind a time stamp"
-    return Opened(found.raw, found.dialect, (note, *found.notes))
+    if runtime is not None:
+        return Opened(found.raw, found.dialect, ("a line of a container runtime", *found.notes))
+    # CloudWatch exports, and `aws logs tail`, which puts the stream's name between
+    return Opened(found.raw, "eks", ("a CloudWatch line", *found.notes))
 
 
 def _translate(time: str, fields: bytes) -> Opened | str:

@@ -13,16 +13,26 @@ the caller's.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
 from kubewitness.event import envelopes, legacy
 from kubewitness.event.items import EXCERPT_BYTES, KUBE_APISERVER, Damage, DamageKind, Item
-from kubewitness.event.split_values import Outcome, Scan, find_list, scan, skip_space
+from kubewitness.event.split_values import (
+    WHITE_SPACE,
+    Outcome,
+    Scan,
+    element_lengths,
+    find_list,
+    scan,
+    skip_space,
+    valid_end,
+)
 
 _COMMON = b'{"kind":"Event","apiVersion":"audit.k8s.io/v1",'
-_MERGED = b'}{"kind":"Event"'  # two Events on one line: a line end was lost between them
+_MERGED = (b'}{"kind":"Event', b'} {"kind":"Event')  # two Events on one line: a line end was lost between them
+_CANDIDATES = (_COMMON, b'{"level":"')  # the same, and an item of a webhook body: `decode.read` will say
 _BOM = b"\xef\xbb\xbf"
 _BOM_NOTE = "byte order mark skipped"
 _HEAD_BYTES = 4096  # within these the key of a list must stand for the list to be taken apart as it arrives
@@ -48,6 +58,7 @@ class _List:
     key: str | None
     after_value: bool = False
     closing: Scan | None = None  # behind its `]`: how far the object around it has been skipped
+    lengths: list[int] = field(default_factory=list)  # of its next elements, last first, where they are known
 
 
 class Splitter:
@@ -71,6 +82,11 @@ class Splitter:
         self._value_is_plain = False  # not a list
         self._discarded: Damage | None = None  # so far; its line goes on
         self._notes: tuple[str, ...] = ()
+
+    @property
+    def pending_bytes(self) -> int:
+        """How many bytes wait for what completes them."""
+        return len(self._data) - self._position + self._arriving_bytes
 
     def feed(self, chunk: bytes) -> list[Item | Damage]:
         """Take the next bytes; give what they complete."""
@@ -98,7 +114,7 @@ class Splitter:
         self._position -= cut
         self._data = b"".join((kept, *self._arriving)) if kept else b"".join(self._arriving)
         self._arriving, self._arriving_bytes, self._needs_line_end = [], 0, False
-        self._merged_at = self._data.find(_MERGED, self._position)
+        self._merged_at = self._find_merged(self._position)
         while self._step():
             pass
         out, self._out = self._out, []
@@ -117,19 +133,21 @@ class Splitter:
     # between values, outside lists
 
     def _between(self) -> bool:
-        self._common_lines()
         position = skip_space(self._data, self._position)
         self._advance(position)
+        self._common_lines()
+        if self._position > position:
+            return True
         if position >= len(self._data):
             return False
         byte = self._data[position]
         if byte == _OPEN_BRACE:
             if self._may_be_common_line(position):
                 return False
-            self._value, self._value_is_plain = Scan(position), False
+            self._begin_value(position, self._quick_length(position), is_array=False)
             return True
         if byte == _OPEN_BRACKET:
-            self._open_list(None, position)
+            self._open_list(None, position, position)
             return True
         if byte == _BOM[0] and (not self._final or self._data.startswith(_BOM, position)):
             return self._skip_bom(position)
@@ -161,9 +179,9 @@ class Splitter:
         data, source, base = self._data, self._source, self._base
         position, line, notes = self._position, self._line, self._notes
         append, find, startswith = self._out.append, data.find, data.startswith
-        if 0 <= self._merged_at < position:
-            self._merged_at = find(_MERGED, position)
-        merged_at = self._merged_at if self._merged_at >= 0 else len(data)
+        if self._merged_at < position:
+            self._merged_at = self._find_merged(position)
+        merged_at = self._merged_at
         while startswith(_COMMON, position):
             newline = end = find(b"\n", position)
             if newline < 0:
@@ -183,6 +201,10 @@ class Splitter:
             line += 1
         self._position, self._line, self._notes = position, line, notes
 
+    def _find_merged(self, position: int) -> int:
+        found = [at for at in (self._data.find(needle, position) for needle in _MERGED) if at >= 0]
+        return min(found, default=len(self._data))
+
     def _text_line(self, position: int) -> bool:
         if self._data[position] not in _TEXT_LINE:
             return self._discard(position, _describe(self._data[position]))
@@ -192,10 +214,10 @@ class Splitter:
                 self._needs_line_end = True
                 return False
             end = len(self._data)
-        stop = position + len(self._data[position:end].rstrip())
+        stop = position + len(self._data[position:end].rstrip(WHITE_SPACE))
         found = legacy.text_line(self._data[position:stop])
         if isinstance(found, str):
-            self._damage(position, stop, found, DamageKind.ALIEN)
+            self._damage(position, end, found, DamageKind.ALIEN)
         else:
             self._item(found.raw, position, stop, found.dialect, found.notes)
         self._advance(end)
@@ -203,8 +225,13 @@ class Splitter:
 
     # inside a list
 
-    def _open_list(self, key: str | None, bracket: int) -> None:
-        self._lists.append(_List(key))
+    def _open_list(self, key: str | None, start: int, bracket: int) -> None:
+        opened = _List(key)
+        if not self._lists and self._is_column_0(start):
+            end = self._line_end(start)
+            if end is not None:
+                opened.lengths = element_lengths(self._data, start, end, key, bracket)[::-1]
+        self._lists.append(opened)
         self._advance(bracket + 1)
 
     def _list_on(self) -> bool:
@@ -226,7 +253,7 @@ class Splitter:
             self._advance(position + 1)
             top.after_value = False
         elif byte in b"{[" and not top.after_value:
-            self._value, self._value_is_plain = Scan(position), byte == _OPEN_BRACKET
+            self._begin_value(position, top.lengths.pop() if top.lengths else 0, is_array=byte == _OPEN_BRACKET)
         elif byte == _OPEN_BRACE and self._data[position - 1 : position] in {b"\n", b""}:
             self._damage(position, position, "a list breaks off before this line", DamageKind.TORN)
             self._lose_lists()
@@ -260,21 +287,54 @@ class Splitter:
 
     # inside an object, or an array that is an element
 
+    def _begin_value(self, start: int, length: int, *, is_array: bool) -> None:
+        """Begin a value; `length`, if not 0, is what scanning it would find."""
+        is_list = is_array or not length or find_list(self._data, start, start + min(length, _HEAD_BYTES)) is not None
+        if is_list and not (is_array and length):
+            self._value, self._value_is_plain = Scan(start), is_array
+            return
+        self._mark_value()
+        self._whole(start, start + length)
+        self._advance(start + length)
+
+    def _quick_length(self, start: int) -> int:
+        """Give the length of a valid object that is one line, or printed as `jq .` does; 0 when it is not so easy."""
+        if not self._is_column_0(start):
+            return 0
+        data = self._data
+        if data[start + 1 : start + 2] in {b"\n", b"\r"}:
+            next_begins = data.find(b"\n{", start)
+            end = data.find(b"\n}", start, next_begins if next_begins >= 0 else len(data)) + 2
+        else:
+            end = self._line_end(start) or 0
+        return end - start if end > start and valid_end(data, start, end) else 0
+
+    def _line_end(self, start: int) -> int | None:
+        """Give the end of the line without white space, if it has arrived."""
+        end = self._data.find(b"\n", start)
+        if end < 0:
+            if not self._final:
+                return None
+            end = len(self._data)
+        while end > start and self._data[end - 1] in WHITE_SPACE:
+            end -= 1
+        return end
+
+    def _is_column_0(self, position: int) -> bool:
+        return position == 0 or self._data[position - 1] == _NEWLINE
+
     def _value_on(self) -> bool:
         assert self._value is not None  # noqa: S101
         start, position = self._position, self._value.position
+        # long before an object is complete its head tells whether it is a list
+        if len(self._data) - start >= _HEAD_BYTES and self._is_list(start, start + _HEAD_BYTES):
+            return True
         outcome, state = scan(self._data, Scan(max(start, position), self._value.depth, self._value.in_string))
         self._value = state
         if outcome is Outcome.MORE and not self._final and state.position - start < _HEAD_BYTES:
             return False
-        if not self._value_is_plain:
-            self._value_is_plain = True
-            found = find_list(self._data, start, min(state.position, start + _HEAD_BYTES))
-            if found is not None and len(self._lists) < _NESTED_LISTS:
-                self._value = None
-                self._mark_value()
-                self._open_list(*found)
-                return True
+        if self._is_list(start, min(state.position, start + _HEAD_BYTES)):
+            return True
         if outcome is Outcome.MORE and not self._final:
             return False
         self._value = None
@@ -285,12 +345,29 @@ class Splitter:
             return True
         return self._torn(start, outcome, state)
 
+    def _is_list(self, start: int, stop: int) -> bool:
+        """Open the list that the unfinished value is, unless it is none."""
+        if self._value_is_plain:
+            return False
+        self._value_is_plain = True
+        found = find_list(self._data, start, stop)
+        if found is None or len(self._lists) >= _NESTED_LISTS:
+            return False
+        self._value = None
+        self._mark_value()
+        key, bracket = found
+        self._open_list(key, start, bracket)
+        return True
+
     def _mark_value(self) -> None:
         if self._lists:
             self._lists[-1].after_value = True
 
     def _whole(self, start: int, end: int) -> None:
         """Give out a complete value."""
+        if self._data.startswith(_CANDIDATES, start):
+            self._item(self._data[start:end], start, end, KUBE_APISERVER, ())
+            return
         key = self._lists[-1].key if self._lists else None
         found = envelopes.open_value(self._data[start:end], key)
         if isinstance(found, str):
@@ -307,12 +384,12 @@ class Splitter:
             self._advance(len(data))
             return True
         line_start = data.rfind(b"\n", 0, stop) + 1
-        if outcome is Outcome.BROKEN and (line_start <= start or data[line_start:stop].strip()):
+        if outcome is Outcome.BROKEN and (line_start <= start or data[line_start:stop].strip(WHITE_SPACE)):
             if data[stop] == _NEWLINE:
                 return self._discard(stop, "it breaks off: the line ends inside a string", DamageKind.TORN)
             return self._discard(stop, f"not JSON: {_byte(data[stop])} at byte {stop - start}")
         # what breaks it off stands on a line of its own, which is looked at afresh
-        stop = start + len(data[start:line_start].rstrip())
+        stop = start + len(data[start:line_start].rstrip(WHITE_SPACE))
         self._damage(start, stop, "it breaks off: another value begins before it ends", DamageKind.TORN)
         self._advance(line_start)
         return True

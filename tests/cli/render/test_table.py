@@ -53,7 +53,7 @@ def test_two_days_stay_in_the_cells():
 def test_the_widest_columns_give_way_together():
     """Cuts are marked, keep both ends, and fall on what is longest."""
     row = (at(23, 1), "system:serviceaccount:kube-system:node-controller", "pods default/a", 200)
-    assert table([row], width=60).splitlines()[1] == "03:09:01Z   system:servic…de-controller  pods default/a   200"
+    assert table([row], width=60).splitlines()[1] == "03:09:01Z   system:servic…e-controller  pods default/a   200"
 
 
 def test_wide_cuts_nothing():

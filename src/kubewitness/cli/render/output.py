@@ -34,11 +34,19 @@ class Output:
     @property
     def ellipsis(self) -> str:
         """The mark of a cut that this stream can encode."""
+        return "…" if self._can_show("…") else "~"
+
+    @property
+    def blocks(self) -> tuple[str, str]:
+        """What bars are drawn with: the ordinary and the lighter block."""
+        return ("█", "▒") if self._can_show("█▒") else ("#", "=")
+
+    def _can_show(self, text: str) -> bool:
         try:
-            "…".encode(self.stream.encoding or "utf-8")
+            text.encode(self.stream.encoding or "utf-8")
         except UnicodeEncodeError:
-            return "~"
-        return "…"
+            return False
+        return True
 
     def paint(self, text: str, tone: Tone | None) -> str:
         """Colour `text`, where colour is wanted and there is something to see."""
