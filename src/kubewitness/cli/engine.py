@@ -49,12 +49,20 @@ case when objectRef.subresource='exec' then list_transform(regexp_extract_all(re
 from read_ndjson([{listed}], columns={cols}, ignore_errors=true, maximum_object_size=104857600))""")
         where = ["1=1"]
         for name, values in given(args).items():
-            col = {"user": "username", "namespace": "namespace", "ip": "source_peer", "audit-id": "audit_id", "user-agent": "user_agent"}.get(name, name.replace("-", "_"))
+            col = {
+                "user": "username",
+                "namespace": "namespace",
+                "ip": "source_peer",
+                "audit-id": "audit_id",
+                "user-agent": "user_agent",
+            }.get(name, name.replace("-", "_"))
             where.append("(" + " or ".join(f"{col}::varchar glob '{v}'" for v in values) + ")")
         if args.where:
             where.append(f"({args.where})")
         rn = "1=1" if args.stages == "all" else "rn=1"
-        self._con.execute(f"create temp view events as select * exclude rn from base where {rn} and {' and '.join(where)}")
+        self._con.execute(
+            f"create temp view events as select * exclude rn from base where {rn} and {' and '.join(where)}"
+        )
 
     def __enter__(self):
         return self
@@ -77,5 +85,7 @@ from read_ndjson([{listed}], columns={cols}, ignore_errors=true, maximum_object_
         return None
 
     def facts(self):
-        e, q, a, b = self._con.execute("select count(*), count(distinct audit_id), min(received), max(received) from base").fetchone()
+        e, q, a, b = self._con.execute(
+            "select count(*), count(distinct audit_id), min(received), max(received) from base"
+        ).fetchone()
         return Facts([SourceReport(s) for s in self._sources], e, q, a, b)

@@ -36,7 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("-w", "--follow", action="store_true", help="go on as the file grows, until Ctrl-C")
     add_output_arguments(parser)
     parser.add_argument(
-        "--columns", metavar="A,B,...", help="what to show: wire paths (objectRef.name) or time, user, object, from, ..."
+        "--columns",
+        metavar="A,B,...",
+        help="what to show: wire paths (objectRef.name) or time, user, object, from, ...",
     )
 
 
