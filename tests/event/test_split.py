@@ -218,7 +218,7 @@ def test_a_list_of_lists_is_taken_apart():
 
 def test_two_lists_of_one_name_are_both_read():
     """A key given twice hides no Event."""
-    data = f'{{"items":[{event(1)}],"items":[{event(2)}]}}\n'.encode()
+    data = f'{{"items":[{event(1)}],"items":[{event(2, userAgent="of another length")}]}}\n'.encode()
     parts = list(read_all([data], "f"))
     assert [p.event.audit_id for p in parts if isinstance(p, Record)] == ["id-1", "id-2"]
 
