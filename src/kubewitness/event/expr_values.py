@@ -89,7 +89,7 @@ def raw(event: Event, path: str) -> msgspec.Raw:
 
 def is_absent(body: msgspec.Raw) -> bool:
     """Say whether there is no such member, or null."""
-    return bytes(body) in {b"", b"null"}
+    return not body or (len(body) == 4 and bytes(body) == b"null")
 
 
 def number(value: object) -> int:
