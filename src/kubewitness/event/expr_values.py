@@ -161,6 +161,18 @@ def _first_wins(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return dict(reversed(pairs))
 
 
+def _number(digits: str) -> int | float:
+    return int(digits) if len(digits) <= 20 else float("inf")
+
+
+def _load(body: msgspec.Raw) -> object:
+    """Read a body; None for one that is nested too deep to be read."""
+    try:
+        return json.loads(bytes(body), object_pairs_hook=_first_wins, parse_int=_number)
+    except (RecursionError, ValueError):
+        return None
+
+
 _WHOLE = range(-(2**63), 2**64)
 
 
@@ -168,14 +180,14 @@ def json_value(body: msgspec.Raw, steps: tuple[str, ...]) -> str | tuple[str, ..
     """Give what Json means."""
     if is_absent(body):
         return None
-    found = [json.loads(bytes(body), object_pairs_hook=_first_wins)]
+    found = [_load(body)]
     many = False
     for step in steps:
         if step == "[*]":
             many = True
             found = [element for one in found if isinstance(one, list) for element in one]
         else:
-            found = [one[step] if isinstance(one, dict) else one[int(step)] for one in found if _has(one, step)]
+            found = [_member(one, step) for one in found if _has(one, step)]
     texts = tuple(text for text in map(_scalar, found) if text is not None)
     if many:
         return texts
@@ -186,11 +198,11 @@ def json_has(body: msgspec.Raw, steps: tuple[str, ...]) -> bool | None:
     """Give what JsonHas means."""
     if is_absent(body):
         return None
-    held = json.loads(bytes(body), object_pairs_hook=_first_wins)
+    held = _load(body)
     for step in steps:
         if not _has(held, step):
             return False
-        held = held[step] if isinstance(held, dict) else held[int(step)]
+        held = _member(held, step)
     return held is not None
 
 
@@ -201,6 +213,12 @@ def _has(held: object, step: str) -> bool:
     if isinstance(held, dict):
         return step in held
     return isinstance(held, list) and _INDEX.fullmatch(step) is not None and int(step) < len(held)
+
+
+def _member(held: object, step: str) -> object:
+    if isinstance(held, dict):
+        return held[step]
+    return held[int(step)] if isinstance(held, list) else None
 
 
 def _scalar(held: object) -> str | None:

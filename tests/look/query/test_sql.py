@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from kubewitness.event import filter  # noqa: A004  # the module is named so
 from kubewitness.event.derive import DERIVED, expand
-from kubewitness.event.expr import Expr
+from kubewitness.event.expr import EACH, Expr, Json, JsonHas, Ref
 from kubewitness.event.expr_evaluate import evaluate
 from kubewitness.event.expr_logic import NO_FACTS, Facts
 from kubewitness.event.expr_values import Context
@@ -147,3 +147,36 @@ def test_columns_exist(duck: duckdb.DuckDBPyConnection) -> None:
             f"SELECT {sql.answer(filter_, filter.PLAIN)}, {sql.unknown(filter_, filter.PLAIN)} "
             f"FROM (SELECT {listed} FROM events)"
         ).fetchall()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"a":"first","a":"second"}',
+        b'{"a":-0}',
+        b'{"a":-0.0}',
+        b'{"a":1e2}',
+        b'{"a":9223372036854775808}',
+        b'{"a":-9223372036854775809}',
+        b'{"n":' + b"9" * 5000 + b',"a":"x"}',
+        b'{"n":' + b"[" * 300 + b"]" * 300 + b',"a":"x"}',
+        b'{"a":"\\u0000\\u0041\\/\\ud83d\\ude00"}',
+        b'{"\\u0061":"x"}',
+        b'[{"a":1},{"a":"y"}]',
+        b'"a"',
+        b"[]",
+        b"0",
+    ],
+    ids=lambda body: repr(body[:24]),
+)
+def test_odd_bodies_agree(duck: duckdb.DuckDBPyConnection, body: bytes) -> None:
+    """Bodies that only a hostile client sends are read alike."""
+    happened = made.DECODE(b'{"stage":"Panic","requestObject":' + body + b"}")
+    duck.execute("CREATE OR REPLACE TABLE events AS SELECT ?::JSON AS request_object", [body.decode()])
+    questions: list[Expr] = [
+        Json(Ref("requestObject"), steps) for steps in (("a",), ("0", "a"), (EACH, "a"), ("n", EACH))
+    ]
+    questions += [JsonHas(Ref("requestObject"), ("a",)), JsonHas(Ref("requestObject"), ("n",))]
+    for question in questions:
+        (found,) = duck.execute(f"SELECT {sql.value(question)} FROM events").fetchone() or (None,)
+        assert (tuple(found) if isinstance(found, list) else found) == evaluate(question, happened), question
