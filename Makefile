@@ -18,8 +18,15 @@ demo: $(VENV)/.ready ## walk through the recorded incident
 test: $(VENV)/.ready ## all tests; a missing external tool skips by name
 	$(BIN)/pytest
 
-bench: $(VENV)/.ready ## ratio tables against the peers found on this machine
-	$(BIN)/python -m benchmarks
+PEERS := benchmarks/out/peers
+$(PEERS)/.ready: requirements/bench.txt $(VENV)/.ready
+	mkdir -p benchmarks/out
+	$(UV) venv -q --clear --python $(BIN)/python $(PEERS)
+	$(UV) pip install -q --python $(PEERS) --require-hashes --compile-bytecode -r requirements/bench.txt
+	touch $@
+
+bench: $(PEERS)/.ready ## ratio tables against the peers found on this machine; BENCH="--size 100MB --only needle"
+	$(BIN)/python -m benchmarks $(BENCH)
 
 soak: $(VENV)/.ready ## long property and fuzz runs
 	HYPOTHESIS_PROFILE=soak $(BIN)/pytest -m "soak or not soak"
@@ -34,6 +41,7 @@ lint: $(VENV)/.ready
 
 types: $(VENV)/.ready
 	$(BIN)/mypy
+	$(BIN)/mypy tools benchmarks
 
 imports: $(VENV)/.ready
 	$(BIN)/lint-imports
@@ -52,9 +60,10 @@ ci: lint imports types ## what .ci/run runs
 lock: $(VENV)/.ready ## resolve again; the lock files name no registry host
 	cd requirements && ../$(UV) pip compile -q --generate-hashes --universal --python-version 3.11 --no-emit-index-url --no-header --upgrade dev.in -o dev.txt
 	cd requirements && ../$(UV) pip compile -q --generate-hashes --universal --python-version 3.11 --no-emit-index-url --no-header --upgrade run.in -o run.txt
+	cd requirements && ../$(UV) pip compile -q --generate-hashes --universal --python-version 3.11 --no-emit-index-url --no-header --upgrade bench.in -o bench.txt
 
 changelog: $(VENV)/.ready
 	$(BIN)/towncrier build --yes
 
 clean:
-	rm -rf $(VENV) site dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PEERS) site dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

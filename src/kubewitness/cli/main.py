@@ -2,70 +2,200 @@
 The door of the command line: find the command, import only its module, run it, turn errors into exit codes.
 
 A command is a module of this package with `HELP`, `add_arguments(parser)` and `run(args) -> int`.
-`COMMANDS` names each with the sentence `kubewitness --help` prints, so that help imports none of them.
+`COMMANDS` names each with the sentence `kubewitness --help` prints, so that help imports none of them, nor argparse.
 """
 
-import argparse
 import importlib
 import os
 import sys
+import textwrap
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from kubewitness import __version__
 from kubewitness.cli.errors import ExitCode, UserError
 
-COMMANDS: dict[str, str] = {
-    "jq": "run a jq filter over audit logs: what jq prints, sooner",
-    "policy": "check, evaluate and explain audit policies",
+if TYPE_CHECKING:
+    import argparse
+
+GROUPS: dict[str, dict[str, str]] = {
+    "Start": {
+        "demo": "walk through a recorded incident in ten seconds",
+    },
+    "Ask the log": {
+        "search": "find requests by who, what, where, when and result",
+        "who": "who created, deleted, changed, read, listed or exec'd into an object",
+        "timeline": "what happened, in order: a histogram and plain sentences",
+        "top": "count by user, verb, resource or any field; or the bytes they cost",
+        "stats": "what a log holds: events, requests, levels, users, span, damage",
+        "sql": "ask in SQL over the relation `events`",
+        "jq": "run the jq filters of your runbook, faster",
+    },
+    "Decide what is logged": {
+        "policy": "check, evaluate and explain audit policies",
+    },
+    "This program": {
+        "completion": "print the completion script of bash, zsh or fish",
+    },
 }
+COMMANDS: dict[str, str] = {name: text for group in GROUPS.values() for name, text in group.items()}
+
+_SUMMARY = "The Kubernetes audit log as evidence: who did what, when, from where, with what result."
+# What DuckDB raises when Ctrl-C reaches it inside a query: a bare RuntimeError with this text.
+_DUCKDB_INTERRUPTED = "Query interrupted"
+_INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; give its exit code (design section 8)."""
+    """Run one command; give its exit code (docs/reference/exit-codes.md)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _prepare_streams()
     try:
         code = _dispatch(arguments)
         sys.stdout.flush()
+    except SystemExit as end:
+        # argparse ends so, after --help and after a wrong flag
+        return end.code if isinstance(end.code, int) else ExitCode.OK
     except UserError as error:
-        print(f"{_program()}: error: {error}", file=sys.stderr)  # noqa: T201
+        _complain(f"error: {error}")
         return error.exit_code
     except BrokenPipeError:
         # the reader has gone (`| head`): not an error, and nothing more may be written at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.OK
     except KeyboardInterrupt:
-        return 130
+        return _INTERRUPTED
+    except OSError as error:
+        _complain(f"error: {error.filename or 'input or output'}: {error.strerror or error}")
+        return ExitCode.RUNTIME
+    except MemoryError:
+        _complain("error: out of memory")
+        return ExitCode.RUNTIME
+    except Exception as error:  # noqa: BLE001 - Python would exit with 1, which promises "findings"
+        if isinstance(error, RuntimeError) and str(error) == _DUCKDB_INTERRUPTED:
+            return _INTERRUPTED
+        return _report_bug(error)
     return code
 
 
-def _program() -> str:
-    name = os.path.basename(sys.argv[0]) if sys.argv and sys.argv[0] else "kubewitness"  # noqa: PTH119
+def program() -> str:
+    """Give the name a user called us by: `kubewitness`, or `kubectl witness` as a plug-in."""
+    name = os.path.basename(sys.argv[0]) if sys.argv and sys.argv[0] else ""  # noqa: PTH119 - pathlib costs start-up
     return "kubectl witness" if name == "kubectl-witness" else "kubewitness"
 
 
-def _dispatch(arguments: list[str]) -> int:
-    if arguments and arguments[0] in COMMANDS:
-        name = arguments[0]
-        module = importlib.import_module(f"kubewitness.cli.{name.replace('-', '_')}")
-        parser = argparse.ArgumentParser(
-            prog=f"{_program()} {name}",
-            description=module.HELP,
-            allow_abbrev=False,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        module.add_arguments(parser)
-        return int(module.run(parser.parse_args(arguments[1:])))
-    parser = argparse.ArgumentParser(
-        prog=_program(),
-        description="The Kubernetes audit log as evidence: who did what, when, from where, with what result.",
-        epilog="commands:\n" + "".join(f"  {name:<12} {text}\n" for name, text in COMMANDS.items()),
+def parser_of(name: str) -> "argparse.ArgumentParser":
+    """Build the parser of one command."""
+    import argparse
+
+    from kubewitness.cli.parser import Parser
+
+    module = importlib.import_module(f"kubewitness.cli.{name.replace('-', '_')}")
+    parser = Parser(
+        prog=f"{program()} {name}",
+        description=module.HELP,
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"kubewitness {__version__}")
-    parser.add_argument("command", nargs="?", metavar="COMMAND", help="one of the commands below")
-    args, _ = parser.parse_known_args(arguments)
-    if args.command is None:
-        parser.print_help()
+    module.add_arguments(parser)
+    parser.set_defaults(run=module.run)
+    return parser
+
+
+def _dispatch(arguments: list[str]) -> int:
+    match arguments:
+        case [] | ["-h" | "--help" | "help", *_] if len(arguments) < 2:
+            sys.stdout.write(help_text())
+            return ExitCode.OK
+        case ["help", name]:
+            return _dispatch([name, "--help"])
+        case ["--version" | "version", *rest]:
+            return _print_version(rest)
+        case [name, *rest] if name in COMMANDS and command_exists(name):
+            args = parser_of(name).parse_args(rest)
+            return int(args.run(args))
+        case [name, *_]:
+            raise UserError(f"there is no command {name!r}{_hint(name)}\n  help: `{program()} --help` lists them")
+    raise AssertionError(arguments)
+
+
+def help_text() -> str:
+    """Write what `--help` prints: the commands in groups."""
+    lines = [f"usage: {program()} COMMAND [options] [SRC...]", "", _SUMMARY]
+    for title, commands in GROUPS.items():
+        found = {name: text for name, text in commands.items() if command_exists(name)}
+        if found:
+            lines += ["", f"{title}:"]
+        for name, text in found.items():
+            lines += textwrap.wrap(text, 78, initial_indent=f"  {name:<12}", subsequent_indent=" " * 14)
+    lines += [
+        "",
+        f"`{program()} COMMAND --help` explains one; `--version [-o json]` says what this is.",
+        f"Example: {program()} search --user alice --verb delete /var/log/kubernetes/audit/",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def command_exists(name: str) -> bool:
+    """Tell whether this command is part of this version."""
+    here = os.path.dirname(__file__)  # noqa: PTH120 - pathlib costs start-up
+    module = os.path.join(here, name.replace("-", "_"))  # noqa: PTH118
+    return os.path.exists(f"{module}.py") or os.path.isdir(module)  # noqa: PTH110, PTH112
+
+
+def _hint(name: str) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(name, filter(command_exists, COMMANDS), n=1)
+    return f"; did you mean `{near[0]}`?" if near else ""
+
+
+def _print_version(rest: Sequence[str]) -> int:
+    if rest in (["-o", "json"], ["-ojson"], ["--output", "json"], ["--output=json"]):
+        import importlib.metadata
+        import json
+        import platform
+
+        parts = {
+            name: importlib.metadata.version(name) for name in ("duckdb", "msgspec", "zstandard", "isal", "PyYAML")
+        }
+        facts = {"version": __version__, "python": platform.python_version(), "system": platform.system(), **parts}
+        sys.stdout.write(f"{json.dumps(facts)}\n")
         return ExitCode.OK
-    raise UserError(f"there is no command {args.command!r}; `{_program()} --help` lists them")
+    if rest:
+        raise UserError(f"--version takes nothing but `-o json`, not {' '.join(rest)!r}")
+    sys.stdout.write(f"kubewitness {__version__}\n")
+    return ExitCode.OK
+
+
+def _prepare_streams() -> None:
+    """See that nothing we write can fail for its letters, and that a closed stream is just silence."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123 - lives as long as we
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _complain(message: str) -> None:
+    from kubewitness.cli.render.printable import printable
+
+    for number, line in enumerate(message.split("\n")):
+        print(f"{f'{program()}: ' if number == 0 else ''}{printable(line)}", file=sys.stderr)  # noqa: T201
+
+
+def _report_bug(error: Exception) -> int:
+    import traceback
+
+    if os.environ.get("KUBEWITNESS_TRACEBACK"):
+        traceback.print_exception(error)
+        return ExitCode.RUNTIME
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{os.path.basename(frame.filename)}:{frame.lineno}"  # noqa: PTH119
+    _complain(
+        f"error: {type(error).__name__} at {place}: {error}\n"
+        "  help: this is a fault of kubewitness; KUBEWITNESS_TRACEBACK=1 shows where it happened"
+    )
+    return ExitCode.RUNTIME

@@ -73,10 +73,11 @@ FIELDS: tuple[Field, ...] = (
     Field("stageTimestamp", "stage_time", _T, "when this stage was reached"),
     Field("annotations", "annotations", _M, "what the chain of filters noted", may_hold_secret=True),
     # derived: defined once in event/derive.py, equal on raw scans and in the store
-    Field("action", "action", _S, "what was done whatever the HTTP verb: exec, attach, token, ...", is_derived=True),
+    Field("action", "action", _S, "what was done, whatever the HTTP verb", is_derived=True),
     Field("exec.command", "exec_command", _L, "command decoded from the URI", may_hold_secret=True, is_derived=True),
-    Field("actor.kind", "actor_kind", _S, "human, serviceaccount, node, controller, anonymous, ...", is_derived=True),
-    Field("outcome", "outcome", _S, "allowed, denied or failed", is_derived=True),
+    Field("actor.kind", "actor_kind", _S, "human, serviceaccount, node, controller, ...", is_derived=True),
+    Field("outcome", "outcome", _S, "allowed, denied (401, 403) or failed", is_derived=True),
+    Field("object.name", "object_name", _S, "objectRef.name, or the name that a create was given", is_derived=True),
     Field("source.peer", "source_peer", _S, "the last hop: the only address that is known", is_derived=True),
     Field("credential.id", "credential_id", _S, "JTI=... or X509SHA256=... of the credential used", is_derived=True),
     Field(
@@ -88,6 +89,7 @@ FIELDS: tuple[Field, ...] = (
     Field("cluster", "cluster", _S, "cluster the bytes came from", is_derived=True),
     Field("source", "source", _S, "file or door the bytes came through", is_derived=True),
     Field("dialect", "dialect", _S, "kube-apiserver, eks, gke, aks, legacy, ...", is_derived=True),
+    Field("redacted", "redacted", _L, "members that were blanked or never written", is_derived=True),
 )
 
 _BY_PATH = {field.path: field for field in FIELDS}

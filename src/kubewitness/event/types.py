@@ -64,6 +64,10 @@ class _Wire(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, renam
     """A struct of the wire: frozen, camelCase, absent members left out."""
 
 
+ABSENT = msgspec.Raw()
+"""An absent member that is kept as exact bytes: empty, hence false. (msgspec has no optional Raw.)"""
+
+
 class UserInfo(_Wire, frozen=True, kw_only=True):
     """Who asked. All members are empty when authentication failed."""
 
@@ -89,11 +93,11 @@ class ObjectReference(_Wire, frozen=True, kw_only=True):
 class ResponseStatus(_Wire, frozen=True, kw_only=True):
     """The result. `code` is the HTTP status; the rest is there when the server answered a Status object."""
 
-    metadata: msgspec.Raw | None = None
+    metadata: msgspec.Raw = ABSENT
     status: str | None = None
     message: str | None = None
     reason: str | None = None
-    details: msgspec.Raw | None = None
+    details: msgspec.Raw = ABSENT
     code: int | None = None
 
 
@@ -123,8 +127,8 @@ class Event(_Wire, frozen=True, kw_only=True):
     user_agent: str | None = None
     object_ref: ObjectReference | None = None
     response_status: ResponseStatus | None = None
-    request_object: msgspec.Raw | None = None
-    response_object: msgspec.Raw | None = None
+    request_object: msgspec.Raw = ABSENT
+    response_object: msgspec.Raw = ABSENT
     request_received_timestamp: str | None = None
     stage_timestamp: str | None = None
     annotations: dict[str, str] | None = None

@@ -1,0 +1,75 @@
+r"""
+Write rows for other programs: csv, json, jsonl, yaml.
+
+CSV follows RFC 4180 with one row a line (line ends inside a value are escaped like every other control) and a `'`
+before a cell that a spreadsheet would take for a formula. JSON and YAML come out in ASCII: `\u202e` in JSON means the
+same as the raw character, and shows harmlessly. Exact bytes of events are in `events.py`.
+"""
+
+import csv
+from collections.abc import Iterable, Sequence
+
+from kubewitness.cli.render.output import Output
+from kubewitness.cli.render.printable import printable
+from kubewitness.cli.render.values import Column, json_text, text_of
+from kubewitness.cli.render.yamltext import yaml_text
+
+# What Excel, LibreOffice and Google Sheets start a formula with, full-width forms included; tab and CR hide one.
+_FORMULA_STARTS = frozenset("=+-@\t\r\n＝＋－＠")
+
+Row = Sequence[object]
+
+
+def write_csv(rows: Iterable[Row], columns: Sequence[Column], output: Output) -> int:
+    """Write `rows` as CSV; give how many there were."""
+    writer = csv.writer(output.stream, lineterminator="\n")
+    if output.has_headers:
+        writer.writerow(csv_cell(column.name) for column in columns)
+    count = 0
+    for row in rows:
+        writer.writerow(map(csv_cell, row))
+        count += 1
+    return count
+
+
+def csv_cell(value: object) -> str:
+    """Write one value for CSV, harmless to terminals and to spreadsheets."""
+    text = text_of(value)
+    # numbers are ours, not the log's: a negative one is a number, not a formula
+    if text[:1] in _FORMULA_STARTS and text and not isinstance(value, int | float):
+        return f"'{printable(text)}"
+    return printable(text)
+
+
+def write_jsonl(rows: Iterable[Row], columns: Sequence[Column], output: Output) -> int:
+    """Write each row as one JSON object on a line, members named by wire path; give how many there were."""
+    names = [column.name for column in columns]
+    count = 0
+    for row in rows:
+        output.write(f"{json_text(dict(zip(names, row, strict=True)))}\n")
+        count += 1
+    return count
+
+
+def write_json(rows: Iterable[Row], columns: Sequence[Column], output: Output) -> int:
+    """Write all rows as one JSON array of objects; give how many there were."""
+    names = [column.name for column in columns]
+    count = 0
+    output.write("[")
+    for row in rows:
+        output.write(f"{',' if count else ''}\n  {json_text(dict(zip(names, row, strict=True)))}")
+        count += 1
+    output.write("\n]\n" if count else "]\n")
+    return count
+
+
+def write_yaml(rows: Iterable[Row], columns: Sequence[Column], output: Output) -> int:
+    """Write all rows as one YAML list of mappings; give how many there were."""
+    names = [column.name for column in columns]
+    count = 0
+    for row in rows:
+        output.write(yaml_text([dict(zip(names, row, strict=True))]))
+        count += 1
+    if not count:
+        output.write("[]\n")
+    return count

@@ -1,0 +1,129 @@
+"""
+Write rows as a table that fits the terminal, or as a wide one that cuts nothing.
+
+The first rows (`SAMPLE_ROWS`) decide the widths; later rows stream through them. When a table is too wide, first the
+date that all sampled rows share moves into the heading of the time column, then the widest columns that
+may shrink give way together, cut with an ellipsis. A cell never holds what could pass for a column's end.
+"""
+
+import itertools
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from kubewitness.cli.render.output import Output
+from kubewitness.cli.render.printable import cell, fit, pad, width
+from kubewitness.cli.render.values import UNKNOWN, Column, Shrink, Tone, rfc3339, text_of
+
+# Enough to see the usual values of every column; small enough to be on the screen at once.
+SAMPLE_ROWS = 1000
+_GAP = "  "
+# A column is not cut below this: less than it says nothing.
+_LEAST_WIDTH = 8
+
+Row = Sequence[object]
+
+
+def write_table(
+    rows: Iterable[Row], columns: Sequence[Column], output: Output, *, is_wide: bool = False, sample: int = SAMPLE_ROWS
+) -> int:
+    """Write `rows`; give how many there were."""
+    stream = iter(rows)
+    first = list(itertools.islice(stream, sample))
+    table = _Table(columns, first, output, is_wide=is_wide)
+    if output.has_headers and (first or sample == 0):
+        output.write(table.heading())
+    count = 0
+    for row in itertools.chain(first, stream):
+        output.write(table.line(row))
+        count += 1
+    return count
+
+
+class _Table:
+    """The widths and the way of writing each column, decided on a sample."""
+
+    def __init__(self, columns: Sequence[Column], sample: Sequence[Row], output: Output, *, is_wide: bool) -> None:
+        self._columns = columns
+        self._output = output
+        self._timespec = "microseconds" if is_wide else "seconds"
+        self._titles = [column.title for column in columns]
+        self._day: list[str | None] = [None] * len(columns)
+        self._cuts = not is_wide
+        self._widths = self._natural(sample)
+        if is_wide:
+            return
+        if self._total() > output.width and self._share_days(sample):
+            self._widths = self._natural(sample)
+        self._shrink()
+
+    def heading(self) -> str:
+        return self._joined([(title, Tone.STRONG) for title in self._titles])
+
+    def line(self, row: Row) -> str:
+        return self._joined(
+            [
+                (self._cell(at, value), column.tone(value) if column.tone else self._default_tone(value))
+                for at, (column, value) in enumerate(zip(self._columns, row, strict=True))
+            ]
+        )
+
+    @staticmethod
+    def _default_tone(value: object) -> Tone | None:
+        return Tone.FAINT if value is None or value is UNKNOWN else None
+
+    def _joined(self, cells: Sequence[tuple[str, Tone | None]]) -> str:
+        parts: list[str] = []
+        last = len(cells) - 1
+        for at, ((text, tone), column, cells_wide) in enumerate(zip(cells, self._columns, self._widths, strict=True)):
+            if self._cuts and column.shrink is not Shrink.NEVER:
+                shown = fit(text, cells_wide, self._output.ellipsis, keep_end=column.shrink is Shrink.MIDDLE)
+            else:
+                shown = text
+            # colour goes round the text, not the filling, and the last column is not filled: no trailing spaces
+            filled = shown if at == last and not column.is_right else pad(shown, cells_wide, right=column.is_right)
+            parts.append(filled.replace(shown, self._output.paint(shown, tone), 1) if shown else filled)
+        return f"{_GAP.join(parts).rstrip(' ')}\n"
+
+    def _cell(self, at: int, value: object) -> str:
+        column = self._columns[at]
+        if value is None:
+            return "-"
+        if isinstance(value, datetime):
+            text = rfc3339(value, timespec=self._timespec)
+            day = self._day[at]
+            return text.removeprefix(f"{day}T") if day else text
+        return cell((column.text or text_of)(value)) or '""'
+
+    def _natural(self, sample: Sequence[Row]) -> list[int]:
+        # without a sample (rows come one by one, as they happen) the usual width of each column has to do
+        usual = [0 if sample else column.usual_width for column in self._columns]
+        widths = [max(width(title), least) for title, least in zip(self._titles, usual, strict=True)]
+        for row in sample:
+            for at, value in enumerate(row):
+                widths[at] = max(widths[at], width(self._cell(at, value)))
+        return widths
+
+    def _total(self) -> int:
+        return sum(self._widths) + len(_GAP) * (len(self._widths) - 1)
+
+    def _share_days(self, sample: Sequence[Row]) -> bool:
+        """Move the one day of a time column into its heading; tell whether any column had one."""
+        for at in range(len(self._columns)):
+            moments = [row[at] for row in sample if row[at] is not None]
+            days = {rfc3339(moment)[:10] for moment in moments if isinstance(moment, datetime)}
+            if len(days) == 1 and all(isinstance(moment, datetime) for moment in moments):
+                self._day[at] = days.pop()
+                self._titles[at] = str(self._day[at])
+        return any(self._day)
+
+    def _shrink(self) -> None:
+        """Lower the ceiling of the columns that may shrink until the line fits, or they are at their least."""
+        free = [at for at, column in enumerate(self._columns) if column.shrink is not Shrink.NEVER]
+        while self._total() > self._output.width:
+            widest = max((self._widths[at] for at in free), default=0)
+            if widest <= _LEAST_WIDTH:
+                return
+            # the excess is taken from the widest columns, one cell each in turn
+            for at in free:
+                if self._widths[at] == widest and self._total() > self._output.width:
+                    self._widths[at] -= 1

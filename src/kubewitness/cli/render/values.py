@@ -1,0 +1,112 @@
+"""
+Columns of an answer, and how one value of a row reads as text.
+
+A row is a tuple of plain values beside a tuple of `Column`s. `None` is "the log does not have it", `UNKNOWN` is
+"it could not have been recorded". Text comes out raw: the writers make it harmless.
+"""
+
+import enum
+import json
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+
+class Unknown(enum.Enum):
+    """The value that could not have been recorded, as opposed to `None`, which is absent."""
+
+    UNKNOWN = "unknown"
+
+
+UNKNOWN = Unknown.UNKNOWN
+
+
+class Shrink(enum.Enum):
+    """What a column gives up when a table is wider than the terminal."""
+
+    NEVER = "never"
+    END = "end"
+    MIDDLE = "middle"
+
+
+class Tone(enum.Enum):
+    """What a colour says; the renderer knows which one it is."""
+
+    GOOD = "good"
+    BAD = "bad"
+    FAINT = "faint"
+    STRONG = "strong"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: its heading in tables, its name in data, and how it behaves in a narrow terminal."""
+
+    title: str
+    name: str
+    shrink: Shrink = Shrink.END
+    is_right: bool = False
+    usual_width: int = 0
+    tone: Callable[[object], Tone | None] | None = None
+    text: Callable[[object], str] | None = None
+
+
+def rfc3339(moment: datetime, *, timespec: str = "microseconds") -> str:
+    """Write a time in UTC with Z; a naive time is taken to be UTC already, as databases give it."""
+    if moment.tzinfo is not None:
+        moment = moment.astimezone(UTC)
+    return f"{moment.replace(tzinfo=None).isoformat(timespec=timespec)}Z"
+
+
+def text_of(value: object) -> str:
+    """Write one value for a cell: times in full, lists with commas, a command as a shell would take it."""
+    match value:
+        case None:
+            return ""
+        case Unknown():
+            return "unknown"
+        case str():
+            return value
+        case bool():
+            return "true" if value else "false"
+        case datetime():
+            return rfc3339(value)
+        case bytes():
+            return value.decode("utf-8", "backslashreplace")
+        case Mapping():
+            return ",".join(f"{key}={text_of(item)}" for key, item in value.items())
+        case Sequence():
+            return ",".join(map(text_of, value))
+        case _:
+            return str(value)
+
+
+def command_text(value: object) -> str:
+    """Write an argument vector as one would type it."""
+    return shlex.join(map(text_of, value)) if isinstance(value, list | tuple) else text_of(value)
+
+
+def plain(value: object) -> object:
+    """Give a value as JSON and YAML know it."""
+    match value:
+        case Unknown():
+            return {"unknown": True}
+        case datetime():
+            return rfc3339(value)
+        case bytes():
+            return value.decode("utf-8", "backslashreplace")
+        case Mapping():
+            return {str(key): plain(item) for key, item in value.items()}
+        case list() | tuple():
+            return [plain(item) for item in value]
+        case None | str() | bool() | int() | float():
+            return value
+        case _:
+            return str(value)
+
+
+def json_text(value: object, *, indent: int | None = None) -> str:
+    """Write a value as JSON in ASCII, so that it can be shown anywhere and means the same."""
+    separators = (",", ":") if indent is None else None
+    return json.dumps(plain(value), indent=indent, separators=separators).replace("\x7f", "\\u007f")

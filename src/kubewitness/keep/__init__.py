@@ -1,0 +1,1 @@
+"""What the log server does: Events arrive, stay, and show tampering."""

@@ -1,0 +1,109 @@
+"""
+Tell whether a policy could have recorded the answer at all: which requests, by whom, at which level, by which rule.
+
+An empty answer means "nobody" only where the policy records the requests in question. For each kind of request
+that would answer, the rules are read in order with the user left open: a rule that names users or groups decides
+for those, the first that does not decides for everybody else.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from kubewitness.event.types import Level, Stage
+from kubewitness.look.investigate.who import Question, Target
+from kubewitness.policy.types import Attributes, Decision, Policy, PolicyRule
+
+Evaluate = Callable[[Policy, Attributes], Decision]
+
+_CREATE = (("create", ""), ("patch", ""), ("update", ""))
+_CHANGE = (("update", ""), ("patch", ""))
+_READ = (("get", ""), ("list", ""), ("watch", ""))
+_DELETE = (("delete", ""), ("deletecollection", ""))
+_EXEC = tuple((verb, sub) for sub in ("exec", "attach", "portforward") for verb in ("get", "create"))
+_NAMELESS = frozenset({"create", "list", "watch", "deletecollection"})
+_LAST_STAGES = (Stage.RESPONSE_COMPLETE, Stage.RESPONSE_STARTED, Stage.REQUEST_RECEIVED, Stage.PANIC)
+
+
+@dataclass(frozen=True, slots=True)
+class Visible:
+    """What a policy does with one kind of request when these users ask. No users and no groups: everybody else."""
+
+    verb: str
+    subresource: str
+    level: Level
+    rule_index: int | None
+    users: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    omit_stages: frozenset[Stage] = frozenset()
+
+    @property
+    def is_recorded(self) -> bool:
+        """Tell whether such a request leaves any Event of its normal life."""
+        kept = set(_LAST_STAGES[:-1]) - self.omit_stages
+        return self.level is not Level.NONE and bool(kept)
+
+    @property
+    def is_for_everybody_else(self) -> bool:
+        """Tell whether this speaks of all users that no earlier rule named."""
+        return not self.users and not self.groups
+
+
+def requests_that_answer(question: Question, target: Target) -> tuple[tuple[str, str], ...]:
+    """Give the (verb, subresource) of every request that would answer the question."""
+    deletes = (*_DELETE, ("create", "eviction")) if target.resource == "pods" else _DELETE
+    match question:
+        case Question.CREATED:
+            return _CREATE
+        case Question.DELETED:
+            return deletes
+        case Question.CHANGED:
+            return _CHANGE
+        case Question.READ:
+            return _READ
+        case Question.LISTED:
+            return _READ[1:]
+        case Question.EXEC:
+            return _EXEC
+        case Question.TOUCHED:
+            return tuple(dict.fromkeys((*_CREATE, *_READ, *deletes)))
+
+
+def visibility(policy: Policy, question: Question, target: Target, evaluate: Evaluate) -> list[Visible]:
+    """Read the policy for every request that would answer; `evaluate` is the policy room's."""
+    found: list[Visible] = []
+    for verb, subresource in requests_that_answer(question, target):
+        is_named = subresource or verb not in _NAMELESS
+        attributes = Attributes(
+            verb=verb,
+            namespace=target.namespace or "",
+            api_group=target.api_group or "",
+            resource=target.resource,
+            subresource=subresource,
+            name=(target.name or "") if is_named else "",
+            resource_request=True,
+        )
+        found.extend(_read_rules(policy, attributes, evaluate))
+    return found
+
+
+def _read_rules(policy: Policy, attributes: Attributes, evaluate: Evaluate) -> Iterator[Visible]:
+    for index, rule in enumerate(policy.rules):
+        decision = evaluate(replace(policy, rules=(_for_anybody(rule),)), attributes)
+        if decision.rule_index is None:
+            continue
+        yield Visible(
+            attributes.verb,
+            attributes.subresource,
+            decision.level,
+            index,
+            rule.users,
+            rule.user_groups,
+            decision.omit_stages,
+        )
+        if not rule.users and not rule.user_groups:
+            return
+    yield Visible(attributes.verb, attributes.subresource, Level.NONE, None)
+
+
+def _for_anybody(rule: PolicyRule) -> PolicyRule:
+    return replace(rule, users=(), user_groups=())

@@ -1,0 +1,108 @@
+"""What is to be read, and what is said about it."""
+
+import argparse
+import io
+
+import pytest
+
+from kubewitness.cli.errors import ExitCode, UserError
+from kubewitness.cli.sources import (
+    Place,
+    SourceReport,
+    add_source_arguments,
+    damage_lines,
+    sources_of,
+    summary,
+    tell,
+)
+
+
+def parsed(*arguments: str) -> argparse.Namespace:
+    """The arguments as a command gets them."""
+    parser = argparse.ArgumentParser()
+    add_source_arguments(parser)
+    return parser.parse_args(arguments)
+
+
+def test_files_are_taken_as_named(tmp_path):
+    """Names come back in the order given, - among them."""
+    log = tmp_path / "audit.log"
+    log.touch()
+    assert sources_of(parsed(str(log), "-"), {}) == [str(log), "-"]
+
+
+def test_a_misspelt_file_gets_a_hint(tmp_path):
+    """A name that is nearly there is proposed."""
+    (tmp_path / "audit.log").touch()
+    with pytest.raises(UserError, match=r"audit\.lgo: no such file or directory; did you mean .*audit\.log\?"):
+        sources_of(parsed(str(tmp_path / "audit.lgo")), {})
+
+
+def test_an_empty_directory_is_an_error(tmp_path):
+    """Nothing to read is said, not searched."""
+    with pytest.raises(UserError, match="the directory is empty"):
+        sources_of(parsed(str(tmp_path)), {})
+
+
+def test_a_store_is_not_there_yet():
+    """--data and KUBEWITNESS_DATA say plainly what this version cannot do."""
+    for args, env in [(parsed("--data", "/x"), {}), (parsed(), {"KUBEWITNESS_DATA": "/x"})]:
+        with pytest.raises(UserError, match="reads files only"):
+            sources_of(args, env)
+
+
+def test_files_win_over_the_variable(tmp_path):
+    """KUBEWITNESS_DATA is a default, so files named on the command line are read."""
+    log = tmp_path / "audit.log"
+    log.touch()
+    assert sources_of(parsed(str(log)), {"KUBEWITNESS_DATA": "/x"}) == [str(log)]
+
+
+def test_a_pipe_is_read_without_being_named(monkeypatch):
+    """Without SRC a piped standard input is the source; a terminal is not."""
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    assert sources_of(parsed(), {}) == ["-"]
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    with pytest.raises(UserError, match="nothing to read"):
+        sources_of(parsed(), {})
+
+
+DAMAGED = SourceReport(
+    "audit.log",
+    form="EventList body",
+    damaged=3,
+    places=(Place("audit.log", 1234, 7, "truncated JSON", b'{"kind":"Event\x1b[2J'),),
+)
+
+
+def test_damage_is_one_line_and_exit_code_4(capsys):
+    """The summary names form, count, the first place and reason; the answer is incomplete."""
+    assert tell([DAMAGED]) is ExitCode.INCOMPLETE
+    assert capsys.readouterr().err == (
+        "audit.log: EventList body; 3 lines damaged (first at line 7, byte 1234: truncated JSON); "
+        "--show-damage lists them\n"
+    )
+
+
+def test_each_place_can_be_listed():
+    """--show-damage gives place, reason and a harmless excerpt, and counts what it does not list."""
+    assert damage_lines(DAMAGED) == [
+        r'audit.log: line 7, byte 1234: truncated JSON: {"kind":"Event\x1b[2J',
+        "audit.log: 2 more damaged lines are not listed",
+    ]
+
+
+def test_a_clean_file_is_not_mentioned(capsys):
+    """Silence when nothing is odd; -v says what was recognised."""
+    clean = SourceReport("audit.log")
+    assert tell([clean]) is ExitCode.OK
+    assert capsys.readouterr().err == ""
+    tell([clean], is_verbose=True)
+    assert capsys.readouterr().err == "audit.log: JSON lines\n"
+
+
+def test_repaired_lines_are_no_damage():
+    """What needed help but is in the answer does not make it incomplete."""
+    report = SourceReport("a.log", repaired=2)
+    assert tell([report]) is ExitCode.OK
+    assert "2 repaired" in summary(report)

@@ -1,0 +1,1 @@
+"""The documentation tells the truth: it is executed, generated and complete."""

@@ -1,0 +1,1 @@
+"""Hostile strings through every renderer."""

@@ -1,0 +1,93 @@
+"""What a policy could have recorded of the requests that would answer."""
+
+import pytest
+
+from kubewitness.event.types import Level, Stage
+from kubewitness.look.investigate.visibility import requests_that_answer, visibility
+from kubewitness.look.investigate.who import Question, Target
+from kubewitness.policy.types import Decision, GroupResources, Policy, PolicyRule
+
+SECRET = Target("secrets", "important", "production", "")
+
+
+def plain(policy, attributes):
+    """The few members these policies use, matched by hand."""
+    for index, rule in enumerate(policy.rules):
+        assert not rule.users
+        assert not rule.user_groups
+        if rule.verbs and attributes.verb not in rule.verbs:
+            continue
+        if rule.resources and not any(attributes.resource in r.resources for r in rule.resources):
+            continue
+        return Decision(rule.level, frozenset(rule.omit_stages + policy.omit_stages), False, index)
+    return Decision(Level.NONE, frozenset(policy.omit_stages), False, None)
+
+
+def see(rules, question, target=SECRET, **kwargs):
+    """Levels by verb, users and groups."""
+    found = visibility(Policy(tuple(rules), **kwargs), Question(question), target, plain)
+    return [(v.verb, v.users or v.groups, v.level.value, v.rule_index, v.is_recorded) for v in found]
+
+
+SECRETS = (GroupResources("", ("secrets",)),)
+
+
+def test_the_first_rule_for_everybody_ends_the_reading():
+    """What stands below a rule without users cannot matter."""
+    rules = [PolicyRule(Level.METADATA, resources=SECRETS), PolicyRule(Level.NONE)]
+    assert see(rules, "deleted") == [
+        ("delete", (), "Metadata", 0, True),
+        ("deletecollection", (), "Metadata", 0, True),
+    ]
+
+
+def test_rules_for_some_users_are_told_apart():
+    """The scheduler's requests are dropped, everybody else's are not."""
+    rules = [PolicyRule(Level.NONE, users=("system:kube-scheduler",)), PolicyRule(Level.METADATA)]
+    assert see(rules, "changed") == [
+        ("update", ("system:kube-scheduler",), "None", 0, False),
+        ("update", (), "Metadata", 1, True),
+        ("patch", ("system:kube-scheduler",), "None", 0, False),
+        ("patch", (), "Metadata", 1, True),
+    ]
+
+
+def test_no_rule_means_no_record():
+    """A request that no rule matches is at level None."""
+    assert see([PolicyRule(Level.METADATA, verbs=("get",))], "deleted")[0] == ("delete", (), "None", None, False)
+
+
+def test_a_level_without_stages_is_no_record():
+    """All three stages omitted: counted by the server, written nowhere."""
+    stages = (Stage.REQUEST_RECEIVED, Stage.RESPONSE_STARTED, Stage.RESPONSE_COMPLETE)
+    assert see([PolicyRule(Level.METADATA)], "deleted", omit_stages=stages)[0][-1] is False
+    assert see([PolicyRule(Level.METADATA)], "deleted", omit_stages=stages[:2])[0][-1] is True
+
+
+def test_creates_and_collections_have_no_name_yet():
+    """The name is in the body, which a policy does not see; a subresource is created of a named object."""
+    seen: set[tuple[str, str, str]] = set()
+
+    def spy(policy, attributes):
+        seen.add((attributes.verb, attributes.subresource, attributes.name))
+        return plain(policy, attributes)
+
+    for question in (Question.CREATED, Question.READ, Question.DELETED, Question.EXEC):
+        visibility(Policy((PolicyRule(Level.METADATA),)), question, Target("pods", "web", "production"), spy)
+    nameless = {(verb, subresource) for verb, subresource, name in seen if not name}
+    assert nameless == {("create", ""), ("list", ""), ("watch", ""), ("deletecollection", "")}
+    assert {name for _, _, name in seen} == {"", "web"}
+
+
+@pytest.mark.parametrize("question", list(Question))
+def test_every_question_names_requests(question):
+    """No question is without requests that would answer it, and none is named twice."""
+    requests = requests_that_answer(question, SECRET)
+    assert requests
+    assert len(requests) == len(set(requests))
+
+
+def test_pods_are_also_deleted_by_eviction():
+    """kubectl drain."""
+    assert ("create", "eviction") in requests_that_answer(Question.DELETED, Target("pods"))
+    assert ("create", "eviction") not in requests_that_answer(Question.DELETED, SECRET)
