@@ -32,10 +32,17 @@ def run(args: argparse.Namespace) -> int:
     if not words or words[0] in ("-h", "--help"):
         args.parser.print_help()
         return ExitCode.OK if words else ExitCode.USAGE
+    from kubewitness.look.query.jq import lib
     from kubewitness.look.query.jq import run as runner
 
-    jq = runner.find_jq()
-    if jq is None:
-        raise UserError("there is no jq on PATH")
     prefilter = words[0] != "--no-prefilter"
-    return runner.run(jq, words if prefilter else words[1:], prefilter=prefilter)
+    words = words if prefilter else words[1:]
+    jq = runner.find_jq()
+    if jq is not None:
+        return runner.run(jq, words, prefilter=prefilter)
+    if not lib.is_installed():
+        raise UserError("there is no jq on PATH, nor libjq: install jq, or `pip install 'kubewitness[jq]'`")
+    try:
+        return lib.run(words, prefilter=prefilter)
+    except lib.UnsupportedError as error:
+        raise UserError(f"there is no jq on PATH, and libjq cannot do this alone: {error}") from error

@@ -40,7 +40,7 @@ ODD_LINES = st.sampled_from(
 @st.composite
 def lines(draw) -> bytes:
     """One line of a log, mostly an event."""
-    if draw(st.integers(0, 19)) == 0:
+    if draw(st.integers(0, 79)) == 40:
         return draw(ODD_LINES)
     separators = draw(st.sampled_from([(",", ":"), (", ", ": ")]))
     return json.dumps(draw(EVENTS), separators=separators, ensure_ascii=draw(st.booleans())).encode() + b"\n"

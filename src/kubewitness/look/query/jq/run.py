@@ -21,6 +21,7 @@ from typing import BinaryIO
 
 from kubewitness.look.query.jq import arguments, sources
 from kubewitness.look.query.jq.arguments import Invocation
+from kubewitness.look.query.jq.crew import Crew, processes, regions
 from kubewitness.look.query.jq.program import parse
 from kubewitness.look.query.jq.sift import Sifter, shallow
 from kubewitness.look.query.jq.silence import Silence, silence
@@ -136,6 +137,27 @@ class _Feed:
 
     def run(self, jq: Jq, words: list[str], sifter: Sifter) -> int:
         """Start jq and give it the inputs."""
+        crew = self._crew(sifter)
+        try:
+            return self._run(jq, words, sifter, crew)
+        finally:
+            if crew:
+                crew.dismiss()
+
+    def _crew(self, sifter: Sifter) -> Crew | None:
+        """Start processes for what is large."""
+        work = [
+            region
+            for name, file, _ in self.inputs
+            if not self.compressed.get(name)
+            for region in regions(file.fileno())
+        ]
+        if sifter.silence is None or not work or not processes():
+            return None
+        foreign = [*self.pipes, *(out for _, _, out in self.inputs if out >= 0)]
+        return Crew(sifter.silence, sifter.nesting, work, self.inputs[0][1].fileno(), foreign)
+
+    def _run(self, jq: Jq, words: list[str], sifter: Sifter, crew: Crew | None) -> int:
         process = subprocess.Popen(  # noqa: S603
             ["jq", *words],  # noqa: S607
             executable=jq.path,
@@ -157,7 +179,7 @@ class _Feed:
         still_open = [out for _, _, out in inputs]
         try:
             for name, file, out in inputs:
-                self._pour(name, file, out, sifter)
+                self._pour(name, file, out, sifter, crew)
                 os.close(still_open.pop(0))
         except BrokenPipeError:
             pass  # jq has ended: it halted, or has nobody to print for
@@ -171,7 +193,11 @@ class _Feed:
             print(complaint, file=sys.stderr)  # noqa: T201
         return code or (UNREADABLE_INPUT if self.complaints else 0)
 
-    def _pour(self, name: str, file: BinaryIO, out: int, sifter: Sifter) -> None:
+    def _pour(self, name: str, file: BinaryIO, out: int, sifter: Sifter, crew: Crew | None) -> None:
+        while sifter.in_step and crew and crew.has_next(file.fileno()) and (sifted := crew.take()):
+            _write(out, sifter.adopt(sifted.found, sifted.held, sifted.held_breaks))
+            sifter.in_step = sifted.in_step
+            file.seek(sifted.end)
         try:
             read = sources.reader(file, self.compressed.get(name, b""))
             while size := read(sifter.room()):
