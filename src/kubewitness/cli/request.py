@@ -89,7 +89,7 @@ _WORDS: dict[str, tuple[str, str, str]] = {
     "scale": ("scaled", "scale", ""),
     "approve": ("approved", "approve", ""),
     "bind": ("granted", "grant", "roles by "),
-    "review": ("asked", "ask", "what is allowed by "),
+    "review": ("asked", "ask", "for "),
     "impersonate": ("acted", "act", "as another on "),
 }
 

@@ -3,7 +3,8 @@ Write rows as a table that fits the terminal, or as a wide one that cuts nothing
 
 The first rows (`SAMPLE_ROWS`) decide the widths; later rows stream through them. When a table is too wide, first the
 date that all sampled rows share moves into the heading of the time column, then columns that may shrink give
-way so that the fewest letters are lost, the cut marked by an ellipsis. A cell never holds what could pass for a column's end.
+way so that the fewest letters are lost, the cut marked by an ellipsis. A cell never holds what could pass for a
+column's end.
 """
 
 import itertools
@@ -47,7 +48,7 @@ class _Table:
         self._columns = columns
         self._output = output
         self._timespec = "microseconds" if is_wide else "seconds"
-        self._titles = [column.title for column in columns]
+        self._titles = [cell(column.title) for column in columns]
         self._day: list[str | None] = [None] * len(columns)
         self._cuts = not is_wide
         self._measure(sample)

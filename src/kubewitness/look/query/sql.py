@@ -162,7 +162,8 @@ def _value(expr: Expr) -> str:
             # not split_part: DuckDB 2.0.0 fails to bind `split_part(c, s, 1) = 'x'` where it knows that c is all NULL
             return f"regexp_extract({_value(url)}, '^[^?]*')"
         case At(items, index):
-            return f"({_value(items)})[{index or 1}]"
+            held = _value(items)
+            return f"{held}[{index or 1}]" if isinstance(items, Ref) else f"({held})[{index or 1}]"
         case Length(items):
             return f"len({_value(items)})"
         case Coalesce(options):
