@@ -9,6 +9,7 @@ been recorded at all. Exit 4 when part of the answer is unknown.
 import argparse
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kubewitness.cli.answer import conclude, say
@@ -207,11 +208,17 @@ def _grouped(findings: Iterable["Finding"]) -> list[list["Finding"]]:
 
 
 def _visibility(path: str, question: "Question", target: "Target") -> list["Visible"]:
-    from kubewitness.cli.policy_files import load_policy
     from kubewitness.look.investigate.visibility import visibility
     from kubewitness.policy.evaluate import evaluate
+    from kubewitness.policy.load import PolicyError, load
 
-    return visibility(load_policy(path), question, target, evaluate)
+    try:
+        policy = load(Path(path).read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from error
+    except PolicyError as error:
+        raise UserError(f"{path}: the server would refuse this policy: {error}") from error
+    return visibility(policy, question, target, evaluate)
 
 
 def _conclude(
