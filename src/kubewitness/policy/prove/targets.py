@@ -35,22 +35,12 @@ ORDINARY: dict[str, tuple[str, ...]] = {
 }
 # of those above and a few more: without a namespace; again only for examples
 CLUSTER_SCOPED = frozenset(
-    [
-        "nodes",
-        "persistentvolumes",
-        "clusterroles",
-        "clusterrolebindings",
-        "tokenreviews",
-        "subjectaccessreviews",
-        "certificatesigningrequests",
-        "customresourcedefinitions",
-        "validatingwebhookconfigurations",
-        "mutatingwebhookconfigurations",
-        "storageclasses",
-        "priorityclasses",
-        "apiservices",
-    ]
-)
+    (
+        "nodes", "persistentvolumes", "clusterroles", "clusterrolebindings", "tokenreviews", "subjectaccessreviews",
+        "certificatesigningrequests", "customresourcedefinitions", "validatingwebhookconfigurations",
+        "mutatingwebhookconfigurations", "storageclasses", "priorityclasses", "apiservices",
+    )
+)  # fmt: skip
 ORDINARY_SUBRESOURCES: dict[str, tuple[str, ...]] = {
     "pods": ("log", "exec", "status", "attach", "portforward", "proxy", "eviction", "binding", "ephemeralcontainers"),
     "services": ("proxy", "status"),
