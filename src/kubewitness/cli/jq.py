@@ -34,15 +34,16 @@ def run(args: argparse.Namespace) -> int:
         return ExitCode.OK if words else ExitCode.USAGE
     from kubewitness.look.query.jq import lib
     from kubewitness.look.query.jq import run as runner
+    from kubewitness.look.query.source import SourceError
 
     prefilter = words[0] != "--no-prefilter"
     words = words if prefilter else words[1:]
     jq = runner.find_jq()
-    if jq is not None:
-        return runner.run(jq, words, prefilter=prefilter)
-    if not lib.is_installed():
+    if jq is None and not lib.is_installed():
         raise UserError("there is no jq on PATH, nor libjq: install jq, or `pip install 'kubewitness[jq]'`")
     try:
-        return lib.run(words, prefilter=prefilter)
+        return runner.run(jq, words, prefilter=prefilter) if jq else lib.run(words, prefilter=prefilter)
+    except SourceError as error:
+        raise UserError(str(error)) from error
     except lib.UnsupportedError as error:
         raise UserError(f"there is no jq on PATH, and libjq cannot do this alone: {error}") from error

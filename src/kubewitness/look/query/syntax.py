@@ -43,23 +43,23 @@ from kubewitness.event.filter import test
 from kubewitness.event.types import Level, Stage
 from kubewitness.look.query.syntax_resources import plural
 
-ACTIONS = (
-    "approve",
-    "attach",
-    "bind",
-    "debug",
-    "evict",
-    "exec",
-    "impersonate",
-    "log",
-    "portforward",
-    "proxy",
-    "review",
-    "scale",
-    "schedule",
-    "token",
-)
-"""What is not a verb of the log and yet what was done."""
+ACTIONS = {
+    "approve": "approved or denied a CertificateSigningRequest",
+    "attach": "attached to a container",
+    "bind": "created or changed a RoleBinding or ClusterRoleBinding",
+    "debug": "put an ephemeral container into a Pod",
+    "evict": "asked for the eviction of a Pod",
+    "exec": "ran a command in a container, also through the kubelet's API behind nodes/proxy",
+    "impersonate": "tried to act as another and was refused; --action impersonate finds those who succeeded too",
+    "log": "read the log of a container",
+    "portforward": "opened a tunnel to a Pod",
+    "proxy": "sent a request through the API server to a Node, Pod or Service",
+    "review": "asked who one is or what one may do; nothing is stored",
+    "scale": "changed the number of replicas",
+    "schedule": "bound a Pod to a Node",
+    "token": "had a token issued for a ServiceAccount",
+}
+"""What was done that no verb of the log says. Any other request has its verb as its action, or `other`."""
 
 ACTOR_KINDS = ("human", "serviceaccount", "node", "controller", "apiserver", "anonymous", "unauthenticated")
 OUTCOMES = ("allowed", "denied", "failed")

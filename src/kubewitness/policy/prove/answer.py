@@ -12,7 +12,8 @@ states and says so when that is spent: `TooHardError`.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from kubewitness.policy.prove.regions import GROUP_RANK, Box, Dimension, Domain, Sets, Space
+from kubewitness.policy.prove.regions import GROUP_RANK, Box, Dimension, Domain, Sets, Space, meet
+from kubewitness.policy.prove.targets import bits
 from kubewitness.policy.types import Attributes
 
 # some 20 s of search; policies of 20 rules need a few hundred states, 1,000 random rules some 100,000
@@ -102,7 +103,7 @@ class Search:
     def walks(self, within: Box | None = None) -> "Iterator[Walk]":
         """One walk for each domain of the universe, or for the part of it inside a box (whose groups are not read)."""
         for domain in self.space.domains:
-            sets = domain.sets if within is None else _meet(domain.sets, within.sets)
+            sets = domain.sets if within is None else meet(domain.sets, within.sets)
             if all(sets):
                 yield Walk(self, domain, sets)
 
@@ -126,10 +127,6 @@ class Search:
     def request(self, example: Example) -> Attributes:
         """Give the request an example stands for."""
         return self.space.request(example.choice, example.groups)
-
-
-def _meet(left: Sets, right: Sets) -> Sets:
-    return left[0] & right[0], left[1] & right[1], left[2] & right[2], left[3] & right[3], left[4] & right[4]
 
 
 def _membership(boxes: Sequence[Box], dimension: Dimension, size: int) -> tuple[int, ...]:
@@ -368,11 +365,3 @@ class Walk:
 
 def _with(choice: tuple[int, ...], dimension: Dimension, atom: int) -> tuple[int, ...]:
     return (*choice[:dimension], atom, *choice[dimension + 1 :])
-
-
-def bits(mask: int) -> Iterator[int]:
-    """Give the numbers of the bits that are set, lowest first."""
-    while mask:
-        low = mask & -mask
-        yield low.bit_length() - 1
-        mask ^= low

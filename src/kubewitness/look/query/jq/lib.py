@@ -10,10 +10,10 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
-from pathlib import Path
-from typing import Any, BinaryIO
+from io import FileIO
+from typing import Any
 
+from kubewitness._kit.opening import TornError
 from kubewitness.look.query.jq import arguments, sources
 from kubewitness.look.query.jq.arguments import Invocation
 from kubewitness.look.query.jq.program import parse
@@ -66,12 +66,11 @@ def run(words: Sequence[str], *, prefilter: bool = True) -> int:
         return printer.exit_code()
     usable = prefilter and call.takes_values
     proof = silence(call.program, parse(call.program, call.variables)) if usable else None
-    with ExitStack() as stack:
-        is_guarded = stack.enter_context(shallow(256))
+    with shallow(256) as is_guarded:
         sifter = Sifter(proof, nesting=None if is_guarded else 256)
         texts: list[str] = []
         for name in [one for at in call.files for one in sources.expand(words[at])] or ["-"]:
-            for text, line in _texts(name, sifter, printer, stack):
+            for text, line in _texts(name, sifter, printer):
                 if "--slurp" in call.flags:
                     texts.append(text)
                 else:
@@ -95,28 +94,17 @@ def _compiled(call: Invocation) -> Callable[[str], Iterator[str]]:
     return lambda text: iter(program.input_text(text, slurp=slurp))
 
 
-def _texts(name: str, sifter: Sifter, printer: "_Printer", stack: ExitStack) -> Iterator[tuple[str, int]]:
+def _texts(name: str, sifter: Sifter, printer: "_Printer") -> Iterator[tuple[str, int]]:
     """Give JSON texts and the lines where they end: one a line, while lines are whole; then each value of the rest."""
     import jq
 
-    try:
-        file: BinaryIO = stack.enter_context(
-            open(0, "rb", buffering=0, closefd=False) if name == "-" else Path(name).open("rb", buffering=0)  # noqa: SIM115
-        )
-        read = sources.reader(file, sources.compression(name))
-    except OSError as error:
-        printer.complain(f"jq: error: Could not open {name}: {error.strerror}")
-        return
     line, rest, by_line = 0, b"", True
     at_end = False
+    pieces = _pieces(name, sifter, printer)
     while not at_end:
-        try:
-            size = read(sifter.room())
-        except (OSError, sources.TornInputError) as error:
-            printer.complain(f"jq: error: Input error: {name}: {error}")
-            size = 0
-        at_end = not size
-        rest += sifter.take(size) if size else sifter.end()
+        piece = next(pieces, None)
+        at_end = piece is None
+        rest += sifter.end() if piece is None else piece
         while by_line and (cut := rest.find(b"\n") + 1 or (len(rest) if at_end else 0)):
             if not rest[:cut].strip():
                 line += 1
@@ -134,6 +122,22 @@ def _texts(name: str, sifter: Sifter, printer: "_Printer", stack: ExitStack) -> 
             yield value, line
     except ValueError as error:
         printer.complain(f"jq: {error}")
+
+
+def _pieces(name: str, sifter: Sifter, printer: "_Printer") -> Iterator[bytes]:
+    """Give what is left of an input by the sifter, as it comes."""
+    try:
+        if sources.is_compressed(name):
+            for chunk in sources.unpacked(name):
+                yield from sifter.push(chunk)
+            return
+        with FileIO(0, closefd=False) if name == "-" else FileIO(name) as file:
+            while size := file.readinto(sifter.room()):
+                yield sifter.take(size)
+    except OSError as error:
+        printer.complain(f"jq: error: Could not open file {name}: {error.strerror}")
+    except TornError as error:
+        printer.complain(f"kubewitness jq: {name}: the compressed data breaks off or is damaged: {error}")
 
 
 class _Printer:

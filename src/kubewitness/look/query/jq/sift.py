@@ -70,6 +70,16 @@ class Sifter:
         self._have = have - cut
         return found
 
+    def push(self, chunk: bytes) -> Iterator[bytes]:
+        """Take bytes that were read elsewhere; give, piece by piece, what jq gets."""
+        rest = memoryview(chunk)
+        while rest:
+            with self.room() as room:
+                size = min(len(room), len(rest))
+                room[:size] = rest[:size]
+            rest = rest[size:]
+            yield self.take(size)
+
     def end(self) -> bytes:
         """Give what is left: the last input, even one that the filter passes over."""
         rest = bytes(self._buffer[: self._have])
