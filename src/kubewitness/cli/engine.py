@@ -13,13 +13,15 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias
 
+from kubewitness._kit.opening import Compression
 from kubewitness.cli.errors import UserError
 from kubewitness.cli.filters import Condition, condition_of
 from kubewitness.cli.sources import Place, SourceReport, sources_of
+from kubewitness.event.items import KUBE_APISERVER, Damage
 from kubewitness.look.query.account import Account, FileAccount
 from kubewitness.look.query.lockdown import QueryError
 from kubewitness.look.query.run import Answer, Events, open_events
-from kubewitness.look.query.source import SourceError
+from kubewitness.look.query.source import Input, SourceError
 
 Stages: TypeAlias = Literal["latest", "all"]
 
@@ -109,7 +111,12 @@ class Log:
     def facts(self) -> Facts:
         """Say what the last question read."""
         account = self._account
-        return Facts(list(map(_report, account.files)), account.events, account.unknown, account.damage_checked)
+        return Facts(
+            list(map(_report, self._events.inputs, account.files)),
+            account.events,
+            account.unknown,
+            account.damage_checked,
+        )
 
     def statement(self, statement: str) -> str:
         """Give the SQL of a question as `kubewitness sql` takes it."""
@@ -163,18 +170,20 @@ def open_log(args: argparse.Namespace, *, stages: Stages | None = None, narrowed
     return Log(events, condition, stages or chosen)
 
 
-def _report(account: FileAccount) -> SourceReport:
-    usual = {"kube-apiserver"}
-    dialects = [name for name, count in account.dialects.most_common() if count and name not in usual]
+def _report(one: Input, account: FileAccount) -> SourceReport:
+    form = "one event a line" if one.is_lines else "lists, pretty-printed or enveloped events"
+    dialects = [name for name, count in account.dialects.most_common() if count and name != KUBE_APISERVER]
     return SourceReport(
         account.name,
-        dialect=", ".join(dialects) or "kube-apiserver",
+        form=form if one.compression is Compression.NONE else f"{form}, {one.compression.value}",
+        dialect=", ".join(dialects),
+        events=account.events,
         damaged=account.damaged,
         repaired=account.mended,
         places=[_place(damage) for damage in account.damage],
-        notes=[f"{note} ({count})" if count > 1 else note for note, count in account.notes.most_common()],
+        notes=[f"{note} ({count:,} times)" if count > 1 else note for note, count in account.notes.most_common()],
     )
 
 
-def _place(damage: Any) -> Place:
+def _place(damage: Damage) -> Place:
     return Place(damage.source, damage.offset, damage.line or None, damage.reason, damage.excerpt)
