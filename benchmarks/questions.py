@@ -69,9 +69,9 @@ EXEC_JQ = 'select(.objectRef.subresource == "exec") | {user: .user.username, pod
 SECRET_ROW = "user.username,objectRef.name,objectRef.namespace,requestReceivedTimestamp"
 
 OUR_SCAN = {
-    "T1": f"search --resource secrets --verb get --account --columns {SECRET_ROW} -o csv --limit 0",
-    "T2": "top --by user.username,verb,objectRef.resource -o csv --limit 0",
-    "T4": "top --by user.username --code '>=400' -o csv --limit 0",
+    "T1": f"search --resource secrets --verb get --account --columns {SECRET_ROW} -o csv",
+    "T2": "top --by user.username,verb,objectRef.resource -o csv",
+    "T4": "top --by user.username --code '>=400' -o csv",
 }
 OUR_NEEDLE = (
     "search --resource secrets --verb delete --name important -n production"

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from kubewitness.cli.errors import ExitCode
+
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "kubewitness"
 NOT_MIRRORS = {"data", "docs", "model", "golden", "crash", "browser", "benchmarks", "hostile", "tools"}
@@ -109,14 +111,20 @@ def test_the_tests_mirror_the_source() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+MAY_BE_LONG = {
+    "policy/yaml11/scanner.py": "one published grammar, in its order",
+}
+"""Modules over 500 lines, with the reason; a module that has become shorter must leave."""
+
+
 def test_no_module_is_too_long_to_be_one_idea() -> None:
-    """A module of the source has at most 500 lines."""
-    long = [
-        f"{path.relative_to(ROOT)}: {lines} lines"
+    """A module of the source has at most 500 lines, or a reason."""
+    lengths = {
+        str(path.relative_to(SOURCE)): path.read_text("utf-8").count("\n")
         for path in _python()
-        if SOURCE in path.parents and (lines := path.read_text("utf-8").count("\n")) > 500
-    ]
-    assert not long, "\n".join(long)
+        if SOURCE in path.parents
+    }
+    assert {name for name, lines in lengths.items() if lines > 500} == set(MAY_BE_LONG)
 
 
 def _fragments() -> list[Path]:
@@ -193,3 +201,32 @@ def test_the_run_time_lock_holds_what_pyproject_asks_for() -> None:
     lines = (ROOT / "requirements" / "run.in").read_text("utf-8").split("\n")
     named = {line.strip().lower() for line in lines if line.strip() and not line.startswith("#")}
     assert named == {name.lower() for name in _requirements(project["dependencies"])}
+
+
+def test_pages_that_are_pointed_at_exist() -> None:
+    """A path of docs/ named in the source, the tests or the build is there."""
+    dead = []
+    for path, text in _texts():
+        if path.suffix in {".py", ".toml", ".sh", ".yml"} or path.name == "Makefile":
+            for name in re.findall(r"\bdocs/[\w/.-]+\.md\b", text):
+                if not (ROOT / name).exists():
+                    dead.append(f"{path.relative_to(ROOT)}: {name}")
+    assert not dead, "\n".join(dead)
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    """A relative link of README, docs/ or the map names a file of the clone."""
+    dead = []
+    for path, text in _texts():
+        if path.suffix == ".md":
+            for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", text):
+                if not (path.parent / target).exists():
+                    dead.append(f"{path.relative_to(ROOT)}: {target}")
+    assert not dead, "\n".join(dead)
+
+
+def test_every_exit_code_is_documented() -> None:
+    """The table of docs/reference/exit-codes.md is the enumeration."""
+    page = (ROOT / "docs" / "reference" / "exit-codes.md").read_text("utf-8")
+    rows = re.findall(r"^\| (\d+) \| ([A-Z]+) \|", page, re.MULTILINE)
+    assert rows == [(str(code.value), code.name) for code in ExitCode]

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kubewitness.cli.main import COMMANDS, help_text, parser_of
+from kubewitness.event.fields import FIELDS
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"
@@ -119,9 +120,35 @@ def commands_index() -> str:
     return f"{HEAD}# Commands\n\n| command | what it does |\n|---|---|\n{rows}"
 
 
+def fields_page() -> str:
+    """The table of fields."""
+    lines = [
+        "# Fields",
+        "",
+        "What an Event can hold.",
+        "Flags, messages and `--columns` use the path that stands in the log; SQL takes the path and the column.",
+        "A derived field is computed from the Event, or says where its bytes came from.",
+        "Our own messages never show the value of a field that may hold a secret.",
+    ]
+    for title, derived in (("In the Event", False), ("Derived", True)):
+        lines += [
+            "",
+            f"## {title}",
+            "",
+            "| path | column | type | may hold a secret | meaning |",
+            "|---|---|---|---|---|",
+        ]
+        for field in FIELDS:
+            if field.is_derived is derived:
+                secret = "yes" if field.may_hold_secret else ""
+                names = f"{_code(field.path)} | {_code(field.column)}"
+                lines.append(f"| {names} | {field.type.value} | {secret} | {_cell(field.help)} |")
+    return HEAD + "\n".join(lines) + "\n"
+
+
 def pages() -> dict[Path, str]:
     """Every generated page with its text."""
-    out = {REFERENCE / "commands" / "index.md": commands_index()}
+    out = {REFERENCE / "commands" / "index.md": commands_index(), REFERENCE / "fields.md": fields_page()}
     for name in commands():
         out[REFERENCE / "commands" / f"{name}.md"] = command_page(name)
     return out

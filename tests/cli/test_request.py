@@ -54,9 +54,9 @@ BIND: dict[str, object] = {"verb": "create", "action": "bind", "resource": "clus
         ({"verb": "create", "action": "create", "name": None}, "attacker created secrets production/?"),
         (
             {**EXEC, "exec_command": ["sh", "-c", "id; ls"]},
-            "attacker ran `sh -c 'id; ls'` in pods/exec production/important",
+            "attacker ran `sh -c 'id; ls'` in pods production/important",
         ),
-        (EXEC, "attacker ran a command in pods/exec production/important"),
+        (EXEC, "attacker ran a command in pods production/important"),
         ({**BIND, "name": "pwn"}, "attacker granted roles: created clusterrolebindings pwn"),
         (
             {"verb": "get", "action": "get", "resource": None, "request_uri": "/healthz?verbose"},

@@ -64,7 +64,7 @@ WHO = _made("USER", "user", ("username", "impersonated_username"), who, 24)
 WHAT = _made(
     "RESOURCE",
     "object",
-    ("verb", "resource", "subresource", "api_group", "namespace", "name", "request_uri"),
+    ("action", "verb", "resource", "subresource", "api_group", "namespace", "name", "request_uri"),
     what,
     36,
 )
@@ -85,6 +85,7 @@ WIDE: tuple[Shown, ...] = (
     field_column("action", "ACTION"),
     field_column("verb", "VERB"),
     WHAT,
+    field_column("subresource", "SUBRESOURCE"),
     field_column("code", "CODE"),
     FROM,
     field_column("exec_command", "COMMAND"),

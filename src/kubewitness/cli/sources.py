@@ -53,6 +53,8 @@ class SourceReport:
 
 def add_source_arguments(parser: argparse.ArgumentParser) -> None:
     """Add SRC, --data, --cluster, --show-damage, -v."""
+    # thirty flags in brackets say nothing that the list below does not say better
+    parser.usage = "%(prog)s [flags] [SRC...]"
     parser.add_argument(
         "sources",
         nargs="*",

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from kubewitness.event.decode_repair import BODIES, BREAKS_OFF, repair
-from kubewitness.event.items import EXCERPT_BYTES, KUBE_APISERVER, Damage, DamageKind, Item
+from kubewitness.event.items import EXCERPT_BYTES, Damage, DamageKind, Item
 from kubewitness.event.recognise import API_GROUP
 from kubewitness.event.split import split
 from kubewitness.event.types import Event
@@ -115,6 +115,3 @@ def read_all(chunks: Iterable[bytes], source: str, *, offset: int = 0, line: int
     """Give every Event and every Damage in these bytes, in order."""
     for part in split(chunks, source, offset=offset, line=line):
         yield part if isinstance(part, Damage) else read(part)
-
-
-__all__ = ["KUBE_APISERVER", "EventError", "Record", "decode", "decode_tolerant", "normalise", "read", "read_all"]

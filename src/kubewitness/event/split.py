@@ -13,16 +13,26 @@ the caller's.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
 from kubewitness.event import envelopes, legacy
 from kubewitness.event.items import EXCERPT_BYTES, KUBE_APISERVER, Damage, DamageKind, Item
-from kubewitness.event.split_values import WHITE_SPACE, Outcome, Scan, find_list, scan, skip_space
+from kubewitness.event.split_values import (
+    WHITE_SPACE,
+    Outcome,
+    Scan,
+    element_lengths,
+    find_list,
+    scan,
+    skip_space,
+    valid_end,
+)
 
 _COMMON = b'{"kind":"Event","apiVersion":"audit.k8s.io/v1",'
-_MERGED = (b'}{"kind":"Event"', b'} {"kind":"Event"')  # two Events on one line: a line end was lost between them
+_MERGED = (b'}{"kind":"Event', b'} {"kind":"Event')  # two Events on one line: a line end was lost between them
+_CANDIDATES = (_COMMON, b'{"level":"')  # the same, and an item of a webhook body: `decode.read` will say
 _BOM = b"\xef\xbb\xbf"
 _BOM_NOTE = "byte order mark skipped"
 _HEAD_BYTES = 4096  # within these the key of a list must stand for the list to be taken apart as it arrives
@@ -48,6 +58,8 @@ class _List:
     key: str | None
     after_value: bool = False
     closing: Scan | None = None  # behind its `]`: how far the object around it has been skipped
+    tail: Damage | None = None  # what is skipped there, when it is long
+    lengths: list[int] = field(default_factory=list)  # of its next elements, last first, where they are known
 
 
 class Splitter:
@@ -122,19 +134,21 @@ class Splitter:
     # between values, outside lists
 
     def _between(self) -> bool:
-        self._common_lines()
         position = skip_space(self._data, self._position)
         self._advance(position)
+        self._common_lines()
+        if self._position > position:
+            return True
         if position >= len(self._data):
             return False
         byte = self._data[position]
         if byte == _OPEN_BRACE:
             if self._may_be_common_line(position):
                 return False
-            self._value, self._value_is_plain = Scan(position), False
+            self._begin_value(position, self._quick_length(position), is_array=False)
             return True
         if byte == _OPEN_BRACKET:
-            self._open_list(None, position)
+            self._open_list(None, position, position)
             return True
         if byte == _BOM[0] and (not self._final or self._data.startswith(_BOM, position)):
             return self._skip_bom(position)
@@ -212,8 +226,13 @@ class Splitter:
 
     # inside a list
 
-    def _open_list(self, key: str | None, bracket: int) -> None:
-        self._lists.append(_List(key))
+    def _open_list(self, key: str | None, start: int, bracket: int) -> None:
+        opened = _List(key)
+        if not self._lists and self._is_column_0(start):
+            end = self._line_end(start)
+            if end is not None:
+                opened.lengths = element_lengths(self._data, start, end, key, bracket)[::-1]
+        self._lists.append(opened)
         self._advance(bracket + 1)
 
     def _list_on(self) -> bool:
@@ -235,7 +254,7 @@ class Splitter:
             self._advance(position + 1)
             top.after_value = False
         elif byte in b"{[" and not top.after_value:
-            self._value, self._value_is_plain = Scan(position), byte == _OPEN_BRACKET
+            self._begin_value(position, top.lengths.pop() if top.lengths else 0, is_array=byte == _OPEN_BRACKET)
         elif byte == _OPEN_BRACE and self._data[position - 1 : position] in {b"\n", b""}:
             self._damage(position, position, "a list breaks off before this line", DamageKind.TORN)
             self._lose_lists()
@@ -245,14 +264,29 @@ class Splitter:
         return True
 
     def _close_list_on(self, top: _List, closing: Scan) -> bool:
-        """Skip what follows the list inside the object that holds it."""
-        start = self._position
-        outcome, state = scan(self._data, closing._replace(position=start))
-        if outcome is Outcome.MORE:
-            top.closing = state
-            self._advance(state.position)
-            return self._need_more()
+        """Skip what follows the list inside the object that holds it; a further list there is opened."""
+        data, start = self._data, self._position
+        outcome, state = scan(data, closing._replace(position=start))
+        if top.tail is None:
+            is_long = state.position - start >= _HEAD_BYTES
+            if outcome is Outcome.MORE and not is_long:
+                return self._need_more()
+            if self._reopen_list(top, start, min(state.position, start + _HEAD_BYTES)):
+                return True
+            if is_long:
+                reason = "what follows a list inside its object"
+                excerpt = data[start : start + EXCERPT_BYTES]
+                top.tail = Damage(self._source, self._base + start, self._line, 0, reason, excerpt, DamageKind.ALIEN)
+        if top.tail is not None:
+            top.tail = msgspec.structs.replace(top.tail, length=top.tail.length + state.position - start)
         self._advance(state.position)
+        if outcome is Outcome.MORE and not self._final:
+            top.closing = state
+            return False
+        if top.tail is not None:
+            self._out.append(top.tail)
+        if outcome is Outcome.MORE:
+            return self._need_more()
         if outcome is Outcome.DONE:
             self._lists.pop()
         elif outcome is Outcome.BOUNDARY:
@@ -260,7 +294,19 @@ class Splitter:
             self._lose_lists()
         else:
             self._lose_lists()
-            return self._discard(state.position, _describe(self._data[state.position]))
+            return self._discard(state.position, _describe(data[state.position]))
+        return True
+
+    def _reopen_list(self, top: _List, start: int, stop: int) -> bool:
+        comma = skip_space(self._data, start)
+        if self._data[comma : comma + 1] != b",":
+            return False
+        found = find_list(b"{" + self._data[comma + 1 : stop], 0, stop - comma, is_tail=True)
+        if found is None:
+            return False
+        top.key, bracket = found
+        top.after_value, top.closing, top.lengths = False, None, []
+        self._advance(comma + bracket + 1)
         return True
 
     def _lose_lists(self) -> None:
@@ -269,21 +315,54 @@ class Splitter:
 
     # inside an object, or an array that is an element
 
+    def _begin_value(self, start: int, length: int, *, is_array: bool) -> None:
+        """Begin a value; `length`, if not 0, is what scanning it would find."""
+        is_list = is_array or not length or find_list(self._data, start, start + min(length, _HEAD_BYTES)) is not None
+        if is_list and not (is_array and length):
+            self._value, self._value_is_plain = Scan(start), is_array
+            return
+        self._mark_value()
+        self._whole(start, start + length)
+        self._advance(start + length)
+
+    def _quick_length(self, start: int) -> int:
+        """Give the length of a valid object that is one line, or printed as `jq .` does; 0 when it is not so easy."""
+        if not self._is_column_0(start):
+            return 0
+        data = self._data
+        if data[start + 1 : start + 2] in {b"\n", b"\r"}:
+            next_begins = data.find(b"\n{", start)
+            end = data.find(b"\n}", start, next_begins if next_begins >= 0 else len(data)) + 2
+        else:
+            end = self._line_end(start) or 0
+        return end - start if end > start and valid_end(data, start, end) else 0
+
+    def _line_end(self, start: int) -> int | None:
+        """Give the end of the line without white space, if it has arrived."""
+        end = self._data.find(b"\n", start)
+        if end < 0:
+            if not self._final:
+                return None
+            end = len(self._data)
+        while end > start and self._data[end - 1] in WHITE_SPACE:
+            end -= 1
+        return end
+
+    def _is_column_0(self, position: int) -> bool:
+        return position == 0 or self._data[position - 1] == _NEWLINE
+
     def _value_on(self) -> bool:
         assert self._value is not None  # noqa: S101
         start, position = self._position, self._value.position
+        # long before an object is complete its head tells whether it is a list
+        if len(self._data) - start >= _HEAD_BYTES and self._is_list(start, start + _HEAD_BYTES):
+            return True
         outcome, state = scan(self._data, Scan(max(start, position), self._value.depth, self._value.in_string))
         self._value = state
         if outcome is Outcome.MORE and not self._final and state.position - start < _HEAD_BYTES:
             return False
-        if not self._value_is_plain:
-            self._value_is_plain = True
-            found = find_list(self._data, start, min(state.position, start + _HEAD_BYTES))
-            if found is not None and len(self._lists) < _NESTED_LISTS:
-                self._value = None
-                self._mark_value()
-                self._open_list(*found)
-                return True
+        if self._is_list(start, min(state.position, start + _HEAD_BYTES)):
+            return True
         if outcome is Outcome.MORE and not self._final:
             return False
         self._value = None
@@ -294,12 +373,29 @@ class Splitter:
             return True
         return self._torn(start, outcome, state)
 
+    def _is_list(self, start: int, stop: int) -> bool:
+        """Open the list that the unfinished value is, unless it is none."""
+        if self._value_is_plain:
+            return False
+        self._value_is_plain = True
+        found = find_list(self._data, start, stop)
+        if found is None or len(self._lists) >= _NESTED_LISTS:
+            return False
+        self._value = None
+        self._mark_value()
+        key, bracket = found
+        self._open_list(key, start, bracket)
+        return True
+
     def _mark_value(self) -> None:
         if self._lists:
             self._lists[-1].after_value = True
 
     def _whole(self, start: int, end: int) -> None:
         """Give out a complete value."""
+        if self._data.startswith(_CANDIDATES, start):
+            self._item(self._data[start:end], start, end, KUBE_APISERVER, ())
+            return
         key = self._lists[-1].key if self._lists else None
         found = envelopes.open_value(self._data[start:end], key)
         if isinstance(found, str):

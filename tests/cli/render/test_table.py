@@ -50,10 +50,18 @@ def test_two_days_stay_in_the_cells():
     assert "2026-11-24T03:09:01Z" in table([(at(23, 1), "a", "b", 1), (at(24, 1), "a", "b", 1)], width=20)
 
 
-def test_the_widest_columns_give_way_together():
-    """Cuts are marked, keep both ends, and fall on what is longest."""
+def test_one_long_value_does_not_cut_the_others():
+    """Where one row is long and many are short, the one is cut: the fewest letters are lost."""
+    rows = [(at(23, 1), "u" * 30, "o" * 20, 200), *[(at(23, 1), "u", "o" * 20, 200)] * 9]
+    lines = table(rows, width=60).splitlines()
+    assert lines[1] == f"03:09:01Z   uuuuuuu…{'u' * 12}  {'o' * 20}   200"
+    assert "…" not in "".join(lines[2:])
+
+
+def test_cuts_are_marked_and_keep_the_ends():
+    """Of a name that is cut, the end stays longer than the beginning: there names differ."""
     row = (at(23, 1), "system:serviceaccount:kube-system:node-controller", "pods default/a", 200)
-    assert table([row], width=60).splitlines()[1] == "03:09:01Z   system:servic…e-controller  pods default/a   200"
+    assert table([row], width=60).splitlines()[1] == "03:09:01Z   system:se…:node-controller  pods default/a   200"
 
 
 def test_wide_cuts_nothing():
