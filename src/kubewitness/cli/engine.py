@@ -171,10 +171,13 @@ def _bytes_read() -> int:
     return int(line.removeprefix(b"rchar: "))
 
 
-def open_log(args: argparse.Namespace, *, stages: Stages | None = None) -> Log:
-    """Find the inputs that the arguments name and make the condition of their flags."""
+def open_log(args: argparse.Namespace, *, stages: Stages | None = None, narrowed: str | None = None) -> Log:
+    """Find the inputs that the arguments name and make the condition of their flags, narrowed by one in SQL."""
     sources = sources_of(args)
     condition = condition_of(args)
+    if narrowed is not None:
+        where, unknown = (f"({narrowed}) AND ({one})" for one in (condition.where, condition.unknown))
+        condition = replace(condition, where=where, unknown=unknown)
     try:
         events = open_events(sources, cluster=args.cluster)
     except SourceError as error:
