@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias
 
@@ -48,6 +49,8 @@ class Rows:
         return iter(self._answer)
 
 
+# What is read more than once, or only counted as read, must not look finished.
+_NEARLY = 0.99
 # Unknown answers that are looked at one by one to say why.
 _EXPLAINED = 1000
 _NUMBERS = frozenset(["INTEGER", "DOUBLE", "FLOAT", "DECIMAL", "UINTEGER"])
@@ -61,6 +64,7 @@ class Log:
         self._condition = condition
         self._stages = stages
         self._account = Account()
+        self._read_before = _bytes_read()
 
     def __enter__(self) -> Self:
         return self
@@ -71,8 +75,10 @@ class Log:
         self._events.close()
 
     def fraction(self) -> float | None:
-        """How far the reading is."""
-        return self._events.fraction
+        """How far the reading of the present question is, 0 to 1; None while nobody knows."""
+        total = sum(one.size_bytes for one in self._events.inputs)
+        read = _bytes_read() - self._read_before
+        return max(self._events.fraction or 0, min(read / total, _NEARLY)) if total and read else None
 
     def query(self, statement: str, *, stages: Stages | None = None) -> Rows:
         """Answer one SELECT over `events`, of which only what the flags mean is left."""
@@ -129,6 +135,7 @@ class Log:
         self, statement: str, stages: Stages, *, condition: Condition | None = None, keeps_bytes: bool = False
     ) -> Answer:
         condition = condition or self._condition
+        self._read_before = _bytes_read()
         try:
             answer = self._events.query(
                 statement,
@@ -153,6 +160,15 @@ def select(columns: Iterable[str], *, in_time: bool = True, limit: int | None = 
 def listed(columns: Iterable[str]) -> str:
     """Write names of columns for a SELECT, quoted: some, such as groups, are words of SQL."""
     return ", ".join(f'"{column}"' for column in columns)
+
+
+def _bytes_read() -> int:
+    """Give the bytes this process has read so far, as Linux counts them: the engine tells only of whole files."""
+    try:
+        line = Path("/proc/self/io").read_bytes().partition(b"\n")[0]
+    except OSError:
+        return 0
+    return int(line.removeprefix(b"rchar: "))
 
 
 def open_log(args: argparse.Namespace, *, stages: Stages | None = None, narrowed: str | None = None) -> Log:
