@@ -8,6 +8,7 @@ left; `raw` gives their exact bytes. Errors of the engine become the user's: a w
 import argparse
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any, Literal, Self, TypeAlias
 from kubewitness._kit.opening import Compression
 from kubewitness.cli.errors import UserError
 from kubewitness.cli.filters import Condition, condition_of
+from kubewitness.cli.interrupt import interruptible
 from kubewitness.cli.sources import Place, SourceReport, sources_of
 from kubewitness.event.items import KUBE_APISERVER, Damage
 from kubewitness.look.query.account import Account, FileAccount
@@ -64,15 +66,18 @@ class Log:
         self._condition = condition
         self._stages = stages
         self._account = Account()
+        self._stack = ExitStack()
         self._read_before = _bytes_read()
 
     def __enter__(self) -> Self:
+        self._stack.enter_context(interruptible(self._events.interrupt))
+        self._stack.callback(self._events.close)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._events.close()
+        self._stack.close()
 
     def fraction(self) -> float | None:
         """How far the reading of the present question is, 0 to 1; None while nobody knows."""
