@@ -6,22 +6,14 @@ Exit code: 0 all targets met, 1 a target missed (MISS) or contestants disagree, 
 """
 
 import argparse
-import gzip
-import shutil
+import subprocess
 import sys
 from pathlib import Path
 
-import zstandard
-
-from benchmarks import questions, report
-from benchmarks.generate import Profile, generate
+from benchmarks import data, questions, report
 from benchmarks.measure import CommandError, Measured, interleave, warm
 from benchmarks.report import Limit
 
-OUT = Path(__file__).resolve().parent / "out"
-EVENTS = {"1GB": 525_000, "100MB": 52_500, "10MB": 5_250}
-BODY_SHARE = 5
-"""The log full of bodies has this many times fewer Events: they are as many times larger."""
 MEMORY_MB = 600
 HELP_S = 0.1
 
@@ -31,52 +23,18 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _log(events: int, profile: Profile, name: str) -> Path:
-    path = OUT / name
-    if not path.exists():
-        say(f"generating {path.name}")
-        part = path.with_suffix(".part")
-        with part.open("wb") as file:
-            file.writelines(generate(events, profile=profile, workers=2))
-        part.rename(path)
-    return path
-
-
-def _gz(log: Path) -> Path:
-    path = log.with_name(log.name + ".gz")
-    if not path.exists():
-        say(f"packing {path.name}")
-        part = path.with_suffix(".part")
-        with log.open("rb") as source, gzip.open(part, "wb", compresslevel=6) as sink:
-            shutil.copyfileobj(source, sink, 1 << 20)
-        part.rename(path)
-    return path
-
-
-def _zst(log: Path) -> Path:
-    path = log.with_name(log.name + ".zst")
-    if not path.exists():
-        say(f"packing {path.name}")
-        part = path.with_suffix(".part")
-        with log.open("rb") as source, part.open("wb") as sink:
-            zstandard.ZstdCompressor(level=3).copy_stream(source, sink)
-        part.rename(path)
-    return path
-
-
 def prepare(size: str) -> questions.Places:
-    """Make the files that are not there yet."""
-    OUT.mkdir(exist_ok=True)
-    events = EVENTS[size]
-    log = _log(events, "meta", f"meta-{size}.log")
-    nothing = OUT / "no-tools"
+    """Have the files made that are not there yet, and say where everything is."""
+    subprocess.run([sys.executable, "-m", "benchmarks.data", size], check=True, cwd=data.OUT.parent.parent)
+    nothing = data.OUT / "no-tools"
     nothing.mkdir(exist_ok=True)
-    peers = OUT / "peers" / "bin" / "python"
+    peers = data.OUT / "peers" / "bin" / "python"
+    log = data.log_of(size)
     return questions.Places(
         log=log,
-        gz=_gz(log),
-        zst=_zst(log),
-        bodies=_log(events // BODY_SHARE, "body", f"body-{size}.log"),
+        gz=data.packed(log, ".gz"),
+        zst=data.packed(log, ".zst"),
+        bodies=data.bodies_of(size),
         ours=Path(sys.executable).with_name("kubewitness"),
         peers_python=peers if peers.exists() else Path(sys.executable),
         without_rg=str(nothing),
@@ -96,7 +54,7 @@ def _group(group: str, places: questions.Places, rounds: int) -> bool:
     good = True
     for question in questions.TABLES[group](places, rounds):
         print(f"\n### {question.text}\n", flush=True)
-        measured = interleave(question.commands, question.rounds, OUT, say)
+        measured = interleave(question.commands, question.rounds, data.OUT, say)
         print(report.table(measured), flush=True)
         if not report.agree(measured):
             print("The contestants disagree: MISS\n")
@@ -115,7 +73,7 @@ def main() -> int:
     """Measure what was asked for."""
     groups = list(questions.TABLES)
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--size", choices=EVENTS, default="1GB")
+    parser.add_argument("--size", choices=data.EVENTS, default="1GB")
     parser.add_argument("--only", default=",".join(groups), metavar="GROUPS", help=", ".join(groups))
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()

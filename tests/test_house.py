@@ -111,14 +111,20 @@ def test_the_tests_mirror_the_source() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+MAY_BE_LONG = {
+    "policy/yaml11/scanner.py": "one published grammar, in its order",
+}
+"""Modules over 500 lines, with the reason; a module that has become shorter must leave."""
+
+
 def test_no_module_is_too_long_to_be_one_idea() -> None:
-    """A module of the source has at most 500 lines."""
-    long = [
-        f"{path.relative_to(ROOT)}: {lines} lines"
+    """A module of the source has at most 500 lines, or a reason."""
+    lengths = {
+        str(path.relative_to(SOURCE)): path.read_text("utf-8").count("\n")
         for path in _python()
-        if SOURCE in path.parents and (lines := path.read_text("utf-8").count("\n")) > 500
-    ]
-    assert not long, "\n".join(long)
+        if SOURCE in path.parents
+    }
+    assert {name for name, lines in lengths.items() if lines > 500} == set(MAY_BE_LONG)
 
 
 def _fragments() -> list[Path]:

@@ -109,6 +109,24 @@ def test_a_scalar_that_loses_nothing_is_mended(members, path, value):
     assert notes
 
 
+@pytest.mark.parametrize(
+    ("written", "read_as"),
+    [
+        (r"\ud800", "\ufffd"),
+        (r"\udc00\ud800", "\ufffd\ufffd"),
+        (r"\ud83d\ude00", "😀"),
+        (r"\\ud800", r"\ud800"),
+        (r"\\\ud800", "\\\ufffd"),
+        (r"\uD83D\uDE00\uD83D", "😀\ufffd"),
+    ],
+)
+def test_only_half_pairs_are_replaced(written, read_as):
+    """Whole pairs, and a backslash that only looks like an escape, stay."""
+    found = decode_tolerant(event(1, userAgent="@").replace("@", written).encode())
+    assert not isinstance(found, str)
+    assert found[0].user_agent == read_as
+
+
 def test_normalised_bytes_are_one_strict_line():
     """Repaired bytes decode strictly, hold one line, and keep members we do not know."""
     raw = json.dumps(json.loads(event(1, sourceIPs="::1", mystery={"x": [1]})), indent=2).encode()

@@ -58,6 +58,7 @@ class _List:
     key: str | None
     after_value: bool = False
     closing: Scan | None = None  # behind its `]`: how far the object around it has been skipped
+    tail: Damage | None = None  # what is skipped there, when it is long
     lengths: list[int] = field(default_factory=list)  # of its next elements, last first, where they are known
 
 
@@ -263,14 +264,29 @@ class Splitter:
         return True
 
     def _close_list_on(self, top: _List, closing: Scan) -> bool:
-        """Skip what follows the list inside the object that holds it."""
-        start = self._position
-        outcome, state = scan(self._data, closing._replace(position=start))
-        if outcome is Outcome.MORE:
-            top.closing = state
-            self._advance(state.position)
-            return self._need_more()
+        """Skip what follows the list inside the object that holds it; a further list there is opened."""
+        data, start = self._data, self._position
+        outcome, state = scan(data, closing._replace(position=start))
+        if top.tail is None:
+            is_long = state.position - start >= _HEAD_BYTES
+            if outcome is Outcome.MORE and not is_long:
+                return self._need_more()
+            if self._reopen_list(top, start, min(state.position, start + _HEAD_BYTES)):
+                return True
+            if is_long:
+                reason = "what follows a list inside its object"
+                excerpt = data[start : start + EXCERPT_BYTES]
+                top.tail = Damage(self._source, self._base + start, self._line, 0, reason, excerpt, DamageKind.ALIEN)
+        if top.tail is not None:
+            top.tail = msgspec.structs.replace(top.tail, length=top.tail.length + state.position - start)
         self._advance(state.position)
+        if outcome is Outcome.MORE and not self._final:
+            top.closing = state
+            return False
+        if top.tail is not None:
+            self._out.append(top.tail)
+        if outcome is Outcome.MORE:
+            return self._need_more()
         if outcome is Outcome.DONE:
             self._lists.pop()
         elif outcome is Outcome.BOUNDARY:
@@ -278,7 +294,19 @@ class Splitter:
             self._lose_lists()
         else:
             self._lose_lists()
-            return self._discard(state.position, _describe(self._data[state.position]))
+            return self._discard(state.position, _describe(data[state.position]))
+        return True
+
+    def _reopen_list(self, top: _List, start: int, stop: int) -> bool:
+        comma = skip_space(self._data, start)
+        if self._data[comma : comma + 1] != b",":
+            return False
+        found = find_list(b"{" + self._data[comma + 1 : stop], 0, stop - comma, is_tail=True)
+        if found is None:
+            return False
+        top.key, bracket = found
+        top.after_value, top.closing, top.lengths = False, None, []
+        self._advance(comma + bracket + 1)
         return True
 
     def _lose_lists(self) -> None:

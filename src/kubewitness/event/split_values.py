@@ -191,18 +191,19 @@ def element_lengths(data: bytes, start: int, end: int, key: str | None, bracket:
         return []
 
 
-def find_list(data: bytes, start: int, stop: int) -> tuple[str, int] | None:
+def find_list(data: bytes, start: int, stop: int, *, is_tail: bool = False) -> tuple[str, int] | None:
     """Say whether the object at `start` is a list of Events: the key, and the position of its `[`.
 
-    Looks only at what stands before `stop`. An object that has said it is an Event is never a list.
+    Looks only at what stands before `stop`. An object that has said it is an Event is never a list, unless it has
+    been one already (`is_tail`).
     """
-    if data.startswith(EVENT_BEGINNINGS, start, stop):
+    if not is_tail and data.startswith(EVENT_BEGINNINGS, start, stop):
         return None
     try:
-        for member in members(data, start, stop):
-            if member.key in LIST_KEYS and data[member.start] == b"["[0]:
-                return member.key.decode(), member.start
-            if member.key == b"stage" or (member.key == b"kind" and data[member.start : member.end] == b'"Event"'):
+        for key, begin, end in members(data, start, stop):
+            if key in LIST_KEYS and data[begin] == b"["[0]:
+                return key.decode(), begin
+            if not is_tail and (key == b"stage" or (key == b"kind" and data[begin:end] == b'"Event"')):
                 return None
     except OddError:
         return None
