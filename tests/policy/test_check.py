@@ -129,8 +129,8 @@ EXAMPLES = [
         "nothing is written",
         "level: None",
     ),
-    ("KW216", "- {level: None, users: ['system:masters']}", 4, 25, "is a group", "move it to userGroups"),
-    ("KW216", "- {level: None, userGroups: ['system:anonymous']}", 4, 30, "is a user", "move it to users"),
+    ("KW215", "- {level: None, users: ['system:masters']}", 4, 25, "is a group", "move it to userGroups"),
+    ("KW215", "- {level: None, userGroups: ['system:anonymous']}", 4, 30, "is a user", "move it to users"),
     ("KW301", "- {level: Request, verbs: [update]}", 4, 11, "bodies of secrets", "above this one"),
     (
         "KW302",
