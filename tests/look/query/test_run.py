@@ -19,7 +19,8 @@ from tests.model.latest_stage import latest
 
 DATA = Path(__file__).parents[2] / "data"
 EVERYTHING = """SELECT kind, level, audit_id, stage, request_uri, verb, username, user_uid, groups, user_extra,
- source_ips, user_agent, resource, namespace, name, code, received, stage_time, annotations, request_object, _row FROM events"""
+ source_ips, user_agent, resource, namespace, name, code, received, stage_time, annotations, request_object,
+ _row FROM events"""
 
 
 Rows = list[tuple[Any, ...]]
