@@ -37,15 +37,15 @@ class PolicySql:
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """Where the parts of a resource request are read from: SQL for each."""
+    """Where the parts of a resource request are read from: SQL for each; `url_...` where in doubt, None: never."""
 
     resource: str
     subresource: str
     api_group: str
     namespace: str
+    url_namespace: str | None
     name: str
-    # conditions that are cheap and false for most rows that cannot have this name
-    may_have_name: str
+    url_name: str | None
 
 
 def policy_sql(policy: Policy) -> PolicySql:
@@ -104,11 +104,15 @@ def _cases(branches: Sequence[tuple[str | None, str]], otherwise: str) -> str:
 def _who_and_verb(rule: PolicyRule) -> list[str]:
     conditions = []
     if rule.verbs:
-        conditions.append(f"coalesce(verb, '') IN ({_list(rule.verbs)})")
+        conditions.append(_one_of("verb", rule.verbs))
     if rule.users:
         conditions.append(f"username IN ({_list(rule.users)})")
     if rule.user_groups:
-        conditions.append(f"username IS NOT NULL AND list_has_any(groups, {_texts(rule.user_groups)})")
+        single = len(rule.user_groups) == 1
+        test = (
+            f"contains(groups, {_list(rule.user_groups)})" if single else f"has_any(groups, {_texts(rule.user_groups)})"
+        )
+        conditions.append(f"username IS NOT NULL AND list_{test}")
     return conditions
 
 
@@ -116,13 +120,37 @@ def _resource_condition(rule: PolicyRule, request: _Request) -> str | None:
     """Write when a rule matches a resource request; None when it never does."""
     if rule.non_resource_urls and not (rule.resources or rule.namespaces):
         return None
-    conditions = _who_and_verb(rule)
+    conditions = []
     if rule.namespaces:
-        conditions.append(f"{request.namespace} IN ({_list(rule.namespaces)})")
+        conditions.append(_from_body(request.namespace, request.url_namespace, _NAMESPACE_IN_DOUBT, rule.namespaces))
     if rule.resources:
-        entries = [text for entry in rule.resources if (text := _entry(entry, request))]
+        entries = [text for entry in _merged(rule.resources) if (text := _entry(*entry, request))]
         conditions.append(f"({' OR '.join(entries)})" if entries else "FALSE")
-    return " AND ".join(conditions) or "TRUE"
+    return " AND ".join([*_who_and_verb(rule), *conditions]) or "TRUE"
+
+
+def _from_body(column: str, url: str | None, in_doubt: str, options: Sequence[str]) -> str:
+    """
+    Write that a namespace or name is one of these, where the column may hold what only the body said.
+
+    A body fills only what the URL leaves open, so a wanted text must stand in the column in any case.
+    """
+    read = _one_of(column, options)
+    if url is None:
+        return read
+    exact = f"CASE WHEN {in_doubt} THEN {_one_of(url, options)} ELSE"
+    return f"{exact} {read} END" if "" in options else f"{read} AND {exact} TRUE END"
+
+
+_Entry = tuple[list[str], tuple[str, ...], tuple[str, ...]]
+
+
+def _merged(entries: Sequence[GroupResources]) -> list[_Entry]:
+    """Join entries that differ in their group alone: groups, resources, names."""
+    groups: dict[tuple[tuple[str, ...], tuple[str, ...]], list[str]] = {}
+    for entry in entries:
+        groups.setdefault((entry.resources, entry.resource_names), []).append(entry.group)
+    return [(names, resources, resource_names) for (resources, resource_names), names in groups.items()]
 
 
 def _path_condition(rule: PolicyRule) -> str | None:
@@ -139,42 +167,49 @@ def _path_condition(rule: PolicyRule) -> str | None:
     return " AND ".join(conditions) or "TRUE"
 
 
-def _entry(entry: GroupResources, request: _Request) -> str | None:
-    """Write when one entry of `resources` matches; None when it never does."""
-    conditions = [] if entry.group == ANY_GROUP else [f"{request.api_group} = {_text(entry.group)}"]
-    if entry.resources and "*" not in entry.resources:
-        patterns = _patterns(entry.resources, request)
+def _entry(groups: Sequence[str], resources: Sequence[str], names: Sequence[str], request: _Request) -> str | None:
+    """Write when an entry of `resources` matches; None when it never does."""
+    conditions = [] if ANY_GROUP in groups else [_one_of(request.api_group, groups)]
+    if resources and "*" not in resources:
+        patterns = _patterns(resources, request)
         if not patterns:
             return None
         conditions.append(f"({' OR '.join(patterns)})")
-    if entry.resources and entry.resource_names:
-        # the cheap test goes first and keeps most rows from having their URL read
-        name = f"{request.name} IN ({_list(entry.resource_names)})"
-        if "" not in entry.resource_names:
-            name = f"CASE WHEN {request.may_have_name} THEN {name} ELSE FALSE END"
-        conditions.append(name)
+    if resources and names:
+        conditions.append(_from_body(request.name, request.url_name, _NAME_IN_DOUBT, names))
     return f"({' AND '.join(conditions)})" if conditions else "TRUE"
 
 
 def _patterns(patterns: Sequence[str], request: _Request) -> list[str]:
     """Write the patterns by kind: main resources, a resource with subresources, `*/sub`, `resource/*`."""
+    resource, subresource = request.resource, request.subresource
     plain = [pattern for pattern in patterns if "/" not in pattern]
-    tests = [f"({request.subresource} = '' AND {request.resource} IN ({_list(plain)}))"] if plain else []
+    tests = [f"({_one_of(resource, plain)} AND {_one_of(subresource, [''])})"] if plain else []
     bases = [pattern[:-2] for pattern in patterns if pattern.endswith("/*")]
     if bases:
-        tests.append(f"{request.resource} IN ({_list(bases)})")
+        tests.append(_one_of(resource, bases))
     everywhere = [pattern[2:] for pattern in patterns if pattern.startswith("*/") and len(pattern) > 2]
     if everywhere:
-        tests.append(f"{request.subresource} IN ({_list(everywhere)})")
+        tests.append(_one_of(subresource, everywhere))
     by_resource: dict[str, list[str]] = {}
     for pattern in patterns:
-        resource, _, subresource = pattern.partition("/")
+        base, _, below = pattern.partition("/")
         # a segment of a URL holds no slash, and `pods/` has no subresource to be equal to
-        if subresource and "/" not in subresource:
-            by_resource.setdefault(resource, []).append(subresource)
-    for resource, subresources in by_resource.items():
-        tests.append(f"({request.resource} = {_text(resource)} AND {request.subresource} IN ({_list(subresources)}))")
+        if below and "/" not in below:
+            by_resource.setdefault(base, []).append(below)
+    tests += [f"({_one_of(resource, [base])} AND {_one_of(subresource, below)})" for base, below in by_resource.items()]
     return tests
+
+
+def _one_of(expression: str, options: Sequence[str]) -> str:
+    """Write that a value, NULL standing for "", is one of these; cheaper than coalesce where "" is not asked for."""
+    stated = [option for option in options if option]
+    test = f"{expression} = {_text(stated[0])}" if len(stated) == 1 else f"{expression} IN ({_list(stated)})"
+    if len(stated) == len(options):
+        return test
+    if not stated:
+        return f"coalesce({expression} = '', TRUE)"
+    return f"coalesce({expression} IN ('', {_list(stated)}), TRUE)"
 
 
 # --- reading the URL
@@ -203,32 +238,34 @@ _FROM_RESOURCE = (
 )
 _URL_NAMESPACE = f"list_transform({_AFTER_VERSION}, lambda s: CASE WHEN s[1] = 'namespaces' THEN s[2] END)[1]"
 _URL_PARTS = (
-    f"{{'parts': {_FROM_RESOURCE}, 'namespace': coalesce({_URL_NAMESPACE}, ''), "
+    f"{{'parts': {_FROM_RESOURCE}, 'namespace': {_URL_NAMESPACE}, "
     f"'group': CASE WHEN {_SEGMENTS}[1] = 'apis' THEN {_SEGMENTS}[2] ELSE '' END}}"
 )
-_HAS_BODY = f"coalesce(verb, '') IN ({', '.join(repr(verb) for verb in _BODY_VERBS)})"
+_HAS_BODY = f"(verb IS NULL OR verb IN ({', '.join(repr(verb) for verb in _BODY_VERBS)}))"
+_NAMESPACE_IN_DOUBT = (
+    f"namespace IS NOT NULL AND {_HAS_BODY} AND NOT contains(request_uri, '/namespaces/' || namespace)"
+)
+_NAME_IN_DOUBT = f"name IS NOT NULL AND request_uri IS NOT NULL AND {_HAS_BODY}"
 
 # objectRef, and the URL only where a body may have filled objectRef
 _REFERENCE = _Request(
-    resource="coalesce(resource, '')",
-    subresource="coalesce(subresource, '')",
-    api_group="coalesce(api_group, '')",
-    namespace="(CASE WHEN namespace IS NULL THEN '' "
-    f"WHEN request_uri IS NULL OR NOT {_HAS_BODY} OR contains(request_uri, '/namespaces/' || namespace) "
-    f"THEN namespace ELSE coalesce({_URL_NAMESPACE}, '') END)",
-    name=f"(CASE WHEN name IS NULL THEN '' WHEN request_uri IS NULL OR NOT {_HAS_BODY} THEN name "
-    f"ELSE coalesce(({_FROM_RESOURCE})[2], '') END)",
-    may_have_name="name IS NOT NULL",
+    resource="resource",
+    subresource="subresource",
+    api_group="api_group",
+    namespace="namespace",
+    url_namespace=_URL_NAMESPACE,
+    name="name",
+    url_name=f"({_FROM_RESOURCE})[2]",
 )
 # every part from the URL, bound to `u`: slow, for the few rows without objectRef
 _URL = _Request(
-    resource="coalesce(u.parts[1], '')",
-    subresource="(CASE WHEN verb = 'proxy' THEN '' ELSE coalesce(u.parts[3], '') END)",
+    resource="u.parts[1]",
+    subresource="(CASE WHEN verb = 'proxy' THEN NULL ELSE u.parts[3] END)",
     api_group="u.group",
     namespace="u.namespace",
-    name="(CASE WHEN coalesce(u.parts[2], '') = '' AND verb IN ('list', 'watch') THEN coalesce(name, '') "
-    "ELSE coalesce(u.parts[2], '') END)",
-    may_have_name="TRUE",
+    url_namespace=None,
+    name="(CASE WHEN coalesce(u.parts[2], '') = '' AND verb IN ('list', 'watch') THEN name ELSE u.parts[2] END)",
+    url_name=None,
 )
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from kubewitness.policy.prove.regions import GROUP_RANK, Box, Dimension, Domain, Sets, Space, meet
-from kubewitness.policy.prove.targets import bits
+from kubewitness.policy.prove.targets import CLUSTER_SCOPED, bits
 from kubewitness.policy.types import Attributes
 
 # some 20 s of search; policies of 20 rules need a few hundred states, 1,000 random rules some 100,000
@@ -125,8 +125,20 @@ class Search:
             raise TooHardError(self._budget)
 
     def request(self, example: Example) -> Attributes:
-        """Give the request an example stands for."""
+        """Give the request an example stands for; of a cluster-scoped kind without a namespace, if that is the same."""
+        target = self.space.targets.classes[example.choice[Dimension.WHAT]]
+        if target.resource in CLUSTER_SCOPED:
+            nowhere = next(i for i, atom in enumerate(self.space.namespaces) if atom.text == "")
+            other = _with(example.choice, Dimension.NAMESPACE, nowhere)
+            if self._decide(other, example.groups) == self._decide(example.choice, example.groups):
+                return self.space.request(other, example.groups)
         return self.space.request(example.choice, example.groups)
+
+    def _decide(self, choice: Sequence[int], groups: int) -> Labels:
+        """Give the labels of one request, box by box."""
+        return tuple(
+            next((label for box, label in one.boxes if box.holds(choice, groups)), one.default) for one in self._lists
+        )
 
 
 def _membership(boxes: Sequence[Box], dimension: Dimension, size: int) -> tuple[int, ...]:

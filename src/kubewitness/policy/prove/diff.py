@@ -139,7 +139,7 @@ class Diff:
         region = Region(self.space.full)
         for boxes, index in zip(self._policies, pair, strict=True):
             if index != NO_RULE:
-                box = next(box for box in boxes[index] if _holds(box, choice, groups))
+                box = next(box for box in boxes[index] if box.holds(choice, groups))
                 region = region.meet(box)
         for boxes, index in zip(self._policies, pair, strict=True):
             earlier = boxes if index == NO_RULE else boxes[:index]
@@ -150,11 +150,6 @@ class Diff:
 
 def _label(decision: Decision) -> int:
     return NO_RULE if decision.rule_index is None else decision.rule_index
-
-
-def _holds(box: Box, choice: Sequence[int], groups: int) -> bool:
-    is_in_groups = not box.any_group or bool(box.any_group & groups)
-    return is_in_groups and all(atoms >> atom & 1 for atoms, atom in zip(box.sets, choice, strict=True))
 
 
 def diff(old: Policy, new: Policy, universe: Universe = Universe.POSSIBLE) -> tuple[Change, ...]:

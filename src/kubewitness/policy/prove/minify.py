@@ -46,11 +46,14 @@ def minify(policy: Policy, universe: Universe = Universe.POSSIBLE, budget_states
     """Make a policy smaller without changing any decision."""
     work = _Work(policy, universe, budget_states)
     work.drop_dead_rules()
-    work.drop_rules()
-    while work.merge_once():
-        pass
-    if len(policy.rules) <= _MEMBERS_UP_TO_RULES:
-        work.drop_members()
+    before = -1
+    while len(work.steps) != before:
+        before = len(work.steps)
+        work.drop_rules()
+        while work.merge_once():
+            pass
+        if len(policy.rules) <= _MEMBERS_UP_TO_RULES:
+            work.drop_members()
     smaller = work.policy()
     if Diff(policy, smaller, universe, stated, budget_states).changes:
         raise AssertionError("a smaller policy decides differently: this is a fault in minify")

@@ -50,6 +50,11 @@ class Box:
     sets: Sets
     any_group: int = 0
 
+    def holds(self, choice: Sequence[int], groups: int) -> bool:
+        """Whether one request, as atoms and groups, lies in it."""
+        is_in_groups = not self.any_group or bool(self.any_group & groups)
+        return is_in_groups and all(atoms >> atom & 1 for atoms, atom in zip(self.sets, choice, strict=True))
+
 
 @dataclass(frozen=True, slots=True)
 class Domain:

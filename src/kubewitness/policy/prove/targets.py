@@ -33,6 +33,14 @@ ORDINARY: dict[str, tuple[str, ...]] = {
     "certificates.k8s.io": ("certificatesigningrequests",),
     "coordination.k8s.io": ("leases",),
 }
+# of those above and a few more: without a namespace; again only for examples
+CLUSTER_SCOPED = frozenset(
+    (
+        "nodes", "persistentvolumes", "clusterroles", "clusterrolebindings", "tokenreviews", "subjectaccessreviews",
+        "certificatesigningrequests", "customresourcedefinitions", "validatingwebhookconfigurations",
+        "mutatingwebhookconfigurations", "storageclasses", "priorityclasses", "apiservices",
+    )
+)  # fmt: skip
 ORDINARY_SUBRESOURCES: dict[str, tuple[str, ...]] = {
     "pods": ("log", "exec", "status", "attach", "portforward", "proxy", "eviction", "binding", "ephemeralcontainers"),
     "services": ("proxy", "status"),
