@@ -81,8 +81,9 @@ def why_unknown(filter_: Expr, event: Event, context: Context = RAW) -> tuple[st
         if evaluate(known, event, context) is None:
             for atom in _atoms(known.test):
                 path, key = _place(atom)
-                words = why(path, event, context, key)
-                if words is not None and expr_evaluate.evaluate(expand(atom), event, context) is None:
+                is_out = Or((derivation_unknown(path), IsNull(atom)))
+                words = why(path, event, context, key) if evaluate(is_out, event, context) else None
+                if words is not None:
                     found[f"{path}[{key}]: {words}" if key else f"{path}: {words}"] = None
     return tuple(found)
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from kubewitness.event.derive import DERIVED, REFUSED_IMPERSONATION, UNNAMED, expand
+from kubewitness.event.envelopes import not_given
 from kubewitness.event.expr import (
     FALSE,
     TRUE,
@@ -39,24 +40,7 @@ from kubewitness.event.expr_logic import disjunction
 from kubewitness.event.expr_values import ENVELOPE, RAW, Context
 from kubewitness.event.types import Event
 
-NOT_GIVEN: dict[str, frozenset[str]] = {
-    "gke": frozenset(
-        {
-            "requestURI",
-            "user.uid",
-            "user.groups",
-            "user.extra",
-            "impersonatedUser.username",
-            "impersonatedUser.uid",
-            "impersonatedUser.groups",
-            "impersonatedUser.extra",
-            "authenticationMetadata.impersonationConstraint",
-            "objectRef.uid",
-            "objectRef.resourceVersion",
-            "stageTimestamp",
-        }
-    ),
-}
+NOT_GIVEN = {name: not_given(name) for name in ("gke", "legacy", "v1alpha1", "v1beta1")}
 """What a dialect never holds."""
 
 

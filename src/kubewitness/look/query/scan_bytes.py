@@ -32,11 +32,15 @@ def exact_bytes(scan: Scan, rows: Sequence[int]) -> Iterator[bytes]:
     if not rows:
         return
     with tempfile.TemporaryFile(prefix="kubewitness-") as aside:
-        spots = _Finder(scan, aside).find(set(rows))
-        aside.flush()
-        for row in rows:
-            found = spots[row]
-            yield found if isinstance(found, bytes) else os.pread(found.file.fileno(), found.length, found.offset)
+        finder = _Finder(scan, aside)
+        try:
+            spots = finder.find(set(rows))
+            aside.flush()
+            for row in rows:
+                found = spots[row]
+                yield found if isinstance(found, bytes) else os.pread(found.file.fileno(), found.length, found.offset)
+        finally:
+            finder.close()
 
 
 class _Finder:
@@ -48,6 +52,11 @@ class _Finder:
         self._cursor = scan.connection.cursor()
         self._spots: dict[int, bytes | _Spot] = {}
         self._open: dict[str, BinaryIO] = {}
+
+    def close(self) -> None:
+        """Close the plain files."""
+        for file in self._open.values():
+            file.close()
 
     def find(self, rows: set[int]) -> dict[int, bytes | _Spot]:
         by_part: dict[int, list[int]] = defaultdict(list)

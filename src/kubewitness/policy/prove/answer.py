@@ -12,7 +12,8 @@ states and says so when that is spent: `TooHardError`.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from kubewitness.policy.prove.regions import GROUP_RANK, Box, Dimension, Domain, Sets, Space
+from kubewitness.policy.prove.regions import GROUP_RANK, Box, Dimension, Domain, Sets, Space, meet
+from kubewitness.policy.prove.targets import CLUSTER_SCOPED, bits
 from kubewitness.policy.types import Attributes
 
 # some 20 s of search; policies of 20 rules need a few hundred states, 1,000 random rules some 100,000
@@ -102,7 +103,7 @@ class Search:
     def walks(self, within: Box | None = None) -> "Iterator[Walk]":
         """One walk for each domain of the universe, or for the part of it inside a box (whose groups are not read)."""
         for domain in self.space.domains:
-            sets = domain.sets if within is None else _meet(domain.sets, within.sets)
+            sets = domain.sets if within is None else meet(domain.sets, within.sets)
             if all(sets):
                 yield Walk(self, domain, sets)
 
@@ -124,12 +125,20 @@ class Search:
             raise TooHardError(self._budget)
 
     def request(self, example: Example) -> Attributes:
-        """Give the request an example stands for."""
+        """Give the request an example stands for; of a cluster-scoped kind without a namespace, if that is the same."""
+        target = self.space.targets.classes[example.choice[Dimension.WHAT]]
+        if target.resource in CLUSTER_SCOPED:
+            nowhere = next(i for i, atom in enumerate(self.space.namespaces) if atom.text == "")
+            other = _with(example.choice, Dimension.NAMESPACE, nowhere)
+            if self._decide(other, example.groups) == self._decide(example.choice, example.groups):
+                return self.space.request(other, example.groups)
         return self.space.request(example.choice, example.groups)
 
-
-def _meet(left: Sets, right: Sets) -> Sets:
-    return left[0] & right[0], left[1] & right[1], left[2] & right[2], left[3] & right[3], left[4] & right[4]
+    def _decide(self, choice: Sequence[int], groups: int) -> Labels:
+        """Give the labels of one request, box by box."""
+        return tuple(
+            next((label for box, label in one.boxes if box.holds(choice, groups)), one.default) for one in self._lists
+        )
 
 
 def _membership(boxes: Sequence[Box], dimension: Dimension, size: int) -> tuple[int, ...]:
@@ -368,11 +377,3 @@ class Walk:
 
 def _with(choice: tuple[int, ...], dimension: Dimension, atom: int) -> tuple[int, ...]:
     return (*choice[:dimension], atom, *choice[dimension + 1 :])
-
-
-def bits(mask: int) -> Iterator[int]:
-    """Give the numbers of the bits that are set, lowest first."""
-    while mask:
-        low = mask & -mask
-        yield low.bit_length() - 1
-        mask ^= low

@@ -13,7 +13,7 @@ its name) is said once, here, and the search in `answer` knows nothing of it.
 
 import enum
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kubewitness.policy.prove import universe as facts
 from kubewitness.policy.prove.targets import Form, Target, Targets, find_targets, unused
@@ -50,6 +50,11 @@ class Box:
     sets: Sets
     any_group: int = 0
 
+    def holds(self, choice: Sequence[int], groups: int) -> bool:
+        """Whether one request, as atoms and groups, lies in it."""
+        is_in_groups = not self.any_group or bool(self.any_group & groups)
+        return is_in_groups and all(atoms >> atom & 1 for atoms, atom in zip(self.sets, choice, strict=True))
+
 
 @dataclass(frozen=True, slots=True)
 class Domain:
@@ -63,6 +68,52 @@ class Domain:
     required: int = 0
     forbidden: int = 0
     fixed_groups: dict[int, int] | None = field(default=None, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A product of value sets with a word about groups: in one of each of `any_groups`, in none of `no_group`."""
+
+    sets: Sets
+    any_groups: tuple[int, ...] = ()
+    no_group: int = 0
+
+    def meet(self, box: Box) -> "Region":
+        """Give what is also in a box."""
+        wanted = self.any_groups
+        if box.any_group and not any(mask & ~box.any_group == 0 for mask in wanted):
+            wanted = (*(mask for mask in wanted if box.any_group & ~mask), box.any_group)
+        return Region(meet(self.sets, box.sets), wanted, self.no_group)
+
+    def without(self, box: Box, choice: Sequence[int], groups: int) -> "Region":
+        """Cut off a box that does not hold this example, along the member that costs the fewest values."""
+        if not all(meet(self.sets, box.sets)):
+            return self
+        if box.any_group and not box.any_group & ~self.no_group:
+            return self
+        ways = [
+            (-(own & ~other).bit_count() / own.bit_count(), dimension)
+            for dimension, (own, other) in enumerate(zip(self.sets, box.sets, strict=True))
+            if not other >> choice[dimension] & 1
+        ]
+        if box.any_group and not box.any_group & groups:
+            ways.append((-0.5, len(self.sets)))
+        _, dimension = min(ways)
+        if dimension == len(self.sets):
+            return replace(self, no_group=self.no_group | box.any_group)
+        sets = list(self.sets)
+        sets[dimension] &= ~box.sets[dimension]
+        return replace(self, sets=(sets[0], sets[1], sets[2], sets[3], sets[4]))
+
+
+def meet(left: Sets, right: Sets) -> Sets:
+    """Give the values in both."""
+    return left[0] & right[0], left[1] & right[1], left[2] & right[2], left[3] & right[3], left[4] & right[4]
+
+
+def join(left: Sets, right: Sets) -> Sets:
+    """Give the values in either."""
+    return left[0] | right[0], left[1] | right[1], left[2] | right[2], left[3] | right[3], left[4] | right[4]
 
 
 # the cost of a value in an example; the example with the least sum is the smallest
@@ -109,8 +160,7 @@ class Space:
         known = {*facts.RESOURCE_VERBS, *facts.METHODS}
         for verb in named | known:
             yield Atom(_VERBS.get(verb, len(_VERBS)), verb)
-        if self.universe is Universe.ANY:
-            yield Atom(len(_VERBS) + 1, unused("other", named | known), is_named=False)
+        yield Atom(len(_VERBS) + 1, unused("other", named | known), is_named=False)
 
     def _namespaces(self, named: set[str]) -> Iterator[Atom]:
         for namespace in named | {""}:
@@ -265,7 +315,45 @@ class Space:
         """Give the bits of those of these groups that any rule names."""
         return sum(self._group_bit.get(group, 0) for group in groups)
 
-    # --- regions as requests
+    # --- requests as atoms and back
+
+    def holds(self, region: Region, request: Attributes) -> bool:
+        """Whether a request lies in a region (of the universe it must be)."""
+        atoms = self._atoms(request)
+        groups = self.group_bits(request.groups or ())
+        return (
+            all(values >> atom & 1 for values, atom in zip(region.sets, atoms, strict=True))
+            and all(groups & mask for mask in region.any_groups)
+            and not groups & region.no_group
+        )
+
+    def _atoms(self, request: Attributes) -> tuple[int, ...]:
+        values = (request.verb, request.namespace, request.name)
+        verb, namespace, name = (
+            next(i for i, atom in enumerate(atoms) if atom.text == value)
+            if value in index
+            else next(i for i, atom in enumerate(atoms) if not atom.is_named)
+            for atoms, index, value in zip(
+                (self.verbs, self.namespaces, self.names), self._index[:3], values, strict=True
+            )
+        )
+        return self.targets.index_of(request), verb, namespace, name, self._user_atom(request.user)
+
+    def _user_atom(self, user: str | None) -> int:
+        bit = self._index[Dimension.USER - 1].get(user)
+        if bit is not None:
+            return bit.bit_length() - 1
+        others = {i: atom.text or "" for i, atom in enumerate(self.users) if not atom.is_named}
+        alike = [i for i, text in others.items() if identity_of(text) is identity_of(user)] or list(others)
+        namespace = service_account_namespace(user or "")
+        same = [i for i in alike if service_account_namespace(others[i]) == namespace]
+        # an account of a namespace whose group nobody names is the account of any other such namespace
+        rest = [
+            i
+            for i in alike
+            if facts.SERVICE_ACCOUNTS_PREFIX + str(service_account_namespace(others[i])) not in self.groups
+        ]
+        return (same or rest or alike)[0]
 
     def request(self, choice: Sequence[int], groups: int) -> Attributes:
         """Give the request an example stands for: one atom for each dimension, and the named groups its user has."""

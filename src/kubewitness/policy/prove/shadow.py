@@ -62,13 +62,12 @@ def dead_members(
     policy: Policy, universe: Universe = Universe.POSSIBLE, budget_states: int = BUDGET_STATES
 ) -> tuple[DeadMember, ...]:
     """Members of live rules that could be taken out without any request noticing: they match nothing that is left."""
-    narrow = [list(members(rule)) for rule in policy.rules]
-    space = Space([*policy.rules, *(rule for of_rule in narrow for _, _, rule in of_rule)], universe)
+    space = Space(policy.rules, universe)
     decided = _Asked(space, policy.rules, budget_states)
     alive = decided.first_examples()
     found: list[DeadMember] = []
     for index in sorted(alive):
-        for field, value, narrowed in narrow[index]:
+        for field, value, narrowed in members(policy.rules[index]):
             takers = decided.takers(index, narrowed)
             if not takers.pop(index, False):
                 found.append(DeadMember(index, field, value, tuple(sorted(takers))))

@@ -19,7 +19,7 @@ from kubewitness.policy.prove.universe import (
     is_non_resource_path,
     is_resource,
 )
-from kubewitness.policy.types import GroupResources, PolicyRule
+from kubewitness.policy.types import Attributes, GroupResources, PolicyRule
 
 # Ordinary resources, most ordinary first: only what examples are made of. (`namespaces` is left out on purpose:
 # its name and its namespace are tied to each other, so it cannot stand for others.)
@@ -33,6 +33,14 @@ ORDINARY: dict[str, tuple[str, ...]] = {
     "certificates.k8s.io": ("certificatesigningrequests",),
     "coordination.k8s.io": ("leases",),
 }
+# of those above and a few more: without a namespace; again only for examples
+CLUSTER_SCOPED = frozenset(
+    (
+        "nodes", "persistentvolumes", "clusterroles", "clusterrolebindings", "tokenreviews", "subjectaccessreviews",
+        "certificatesigningrequests", "customresourcedefinitions", "validatingwebhookconfigurations",
+        "mutatingwebhookconfigurations", "storageclasses", "priorityclasses", "apiservices",
+    )
+)  # fmt: skip
 ORDINARY_SUBRESOURCES: dict[str, tuple[str, ...]] = {
     "pods": ("log", "exec", "status", "attach", "portforward", "proxy", "eviction", "binding", "ephemeralcontainers"),
     "services": ("proxy", "status"),
@@ -71,7 +79,10 @@ class Triple:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A class of targets that no rule tells apart, and one member to show for it."""
+    """A class of targets that no rule tells apart, and one member to show for it.
+
+    `triples` (of resources) or `pattern` (of a path: it, less longer patterns) say all of its members.
+    """
 
     form: Form
     rank: int
@@ -79,23 +90,43 @@ class Target:
     resource: str = ""
     subresource: str = ""
     path: str = ""
-    path_is_prefix: bool = False
+    pattern: str = ""
     triples: tuple[Triple, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """Every class of targets, smallest first, and which of them each pattern matches (as bits)."""
+    """Every class of targets, smallest first, and as bits those that each pattern of a group and each URL matches."""
 
     classes: tuple[Target, ...]
     resources: int
     paths: int
-    by_entry: dict[tuple[str, tuple[str, ...]], int]
+    by_pattern: dict[tuple[str, str], int]
     by_url: dict[str, int]
+    by_signature: dict[tuple[bool, int], int]
 
     def matching(self, entry: GroupResources) -> int:
         """Give the classes this entry of `resources` matches, names aside."""
-        return self.by_entry[entry.group, entry.resources]
+        found = 0
+        for text in entry.resources or ("*",):
+            found |= self.by_pattern[entry.group, text]
+        return found
+
+    def index_of(self, request: Attributes) -> int:
+        """Give the class of what a request aims at."""
+        if request.resource_request:
+            matched = (
+                group in ("*", request.api_group)
+                and any(
+                    resource in (None, request.resource) and subresource in (None, request.subresource)
+                    for resource, subresource in patterns_of(text)
+                )
+                for group, text in self.by_pattern
+            )
+        else:
+            matched = (path_matches(request.path, url) for url in self.by_url)
+        signature = sum(1 << number for number, is_match in enumerate(matched) if is_match)
+        return self.by_signature[request.resource_request, signature]
 
 
 def patterns_of(text: str) -> tuple[Pattern, ...]:
@@ -118,51 +149,56 @@ def patterns_of(text: str) -> tuple[Pattern, ...]:
 def find_targets(rules: Iterable[PolicyRule], universe: Universe) -> Targets:
     """Give the classes of targets that these rules tell apart."""
     rules = tuple(rules)
-    entries = {(e.group, e.resources): None for rule in rules for e in rule.resources}
+    # an entry without resources is an entry of all of them
+    patterns = {(e.group, text): None for rule in rules for e in rule.resources for text in e.resources or ("*",)}
     urls = {url: None for rule in rules for url in rule.non_resource_urls}
     found: list[tuple[Target, int]] = [
-        *_resource_classes(list(entries), universe),
+        *_resource_classes(list(patterns), universe),
         *_path_classes(list(urls), universe),
     ]
     found.sort(key=lambda pair: (pair[0].rank, len(_text(pair[0])), _text(pair[0]), pair[0].form.value))
-    by_entry = dict.fromkeys(entries, 0)
+    by_pattern = dict.fromkeys(patterns, 0)
     by_url = dict.fromkeys(urls, 0)
-    entry_keys, url_keys = list(entries), list(urls)
+    pattern_keys, url_keys = list(patterns), list(urls)
+    by_signature: dict[tuple[bool, int], int] = {}
     resources = paths = 0
     for index, (target, signature) in enumerate(found):
         bit = 1 << index
+        if target.form is not Form.IMPOSSIBLE:
+            by_signature.setdefault((target.form is not Form.PATH, signature), index)
         if target.form is Form.PATH:
             paths |= bit
-            for number in _bits(signature):
+            for number in bits(signature):
                 by_url[url_keys[number]] |= bit
         else:
             resources |= bit
-            for number in _bits(signature):
-                by_entry[entry_keys[number]] |= bit
-    return Targets(tuple(target for target, _ in found), resources, paths, by_entry, by_url)
+            for number in bits(signature):
+                by_pattern[pattern_keys[number]] |= bit
+    return Targets(tuple(target for target, _ in found), resources, paths, by_pattern, by_url, by_signature)
 
 
 def _text(target: Target) -> str:
     return target.path or f"{target.resource}.{target.api_group}/{target.subresource}"
 
 
-def _bits(mask: int) -> Iterator[int]:
+def bits(mask: int) -> Iterator[int]:
+    """Give the numbers of the bits that are set, lowest first."""
     while mask:
         low = mask & -mask
         yield low.bit_length() - 1
         mask ^= low
 
 
-def _resource_classes(entries: list[tuple[str, tuple[str, ...]]], universe: Universe) -> Iterator[tuple[Target, int]]:
-    """Group all triples by the entries that match them; a signature is the bits of those entries."""
-    named_groups = {"": None} | {group: None for group, _ in entries if group != "*"}
+def _resource_classes(patterns: list[tuple[str, str]], universe: Universe) -> Iterator[tuple[Target, int]]:
+    """Group all triples by the patterns that match them; a signature is the bits of those patterns."""
+    named_groups = {"": None} | {group: None for group, _ in patterns if group != "*"}
     merged: dict[tuple[int, Form], list[tuple[Triple, Target]]] = {}
     for group in (*named_groups, None):
         conditions = [
             (number, pattern)
-            for number, (entry_group, texts) in enumerate(entries)
-            if entry_group in ("*", group)
-            for pattern in ([p for text in texts for p in patterns_of(text)] if texts else [(None, None)])
+            for number, (of_group, text) in enumerate(patterns)
+            if of_group in ("*", group)
+            for pattern in patterns_of(text)
         ]
         examples = _Examples(group, conditions, set(named_groups), universe)
         for triple, signature in _triples(group, conditions):
@@ -175,7 +211,7 @@ def _resource_classes(entries: list[tuple[str, tuple[str, ...]]], universe: Univ
 
 
 def _triples(group: str | None, conditions: list[tuple[int, Pattern]]) -> Iterator[tuple[Triple, int]]:
-    """Every triple of one group that its patterns can tell apart, with the bits of the entries that match it."""
+    """Every triple of one group that its patterns can tell apart, with the bits of those that match it."""
     by_resource: dict[str | None, list[tuple[int, str | None]]] = {None: []}
     for number, (resource, subresource) in conditions:
         by_resource.setdefault(resource, []).append((number, subresource))
@@ -254,7 +290,7 @@ def _path_classes(urls: list[str], universe: Universe) -> Iterator[tuple[Target,
             path = None
         if path is not None:
             signature = sum(1 << number for number, url in enumerate(urls) if path_matches(path, url))
-            yield Target(Form.PATH, 4, path=path, path_is_prefix=is_prefix), signature
+            yield Target(Form.PATH, 4, path=path, pattern=text + "*" * is_prefix), signature
 
 
 def path_matches(path: str, pattern: str) -> bool:

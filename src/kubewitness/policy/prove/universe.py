@@ -73,6 +73,8 @@ def identity_of(user: str | None) -> Identity:
 
 def service_account_namespace(user: str) -> str | None:
     """Give the namespace in system:serviceaccount:<namespace>:<name>; None when the name is not of that form."""
+    if not user.startswith(SERVICE_ACCOUNT_PREFIX):
+        return None
     namespace, _, name = user.removeprefix(SERVICE_ACCOUNT_PREFIX).partition(":")
     return namespace if _LABEL.fullmatch(namespace) and _SUBDOMAIN.fullmatch(name) else None
 

@@ -174,8 +174,9 @@ class Parser:
         return node
 
     @staticmethod
-    def _empty(token: Token) -> Node:
-        return Node(NodeKind.SCALAR, token.line, token.column, "", "", is_implicit=True)
+    def _empty(token: Token, width: int = 0) -> Node:
+        """Make the empty scalar that stands at a token, or after it."""
+        return Node(NodeKind.SCALAR, token.line, token.column + width, "", "", is_implicit=True)
 
     # block collections: each state reads one step and says whether the collection goes on
 
@@ -185,7 +186,7 @@ class Parser:
             return self._block_end(top, "did not find expected '-' indicator")
         following = self._scanner.peek()
         if following.kind in (T.BLOCK_ENTRY, T.BLOCK_END):
-            top.node.children.append(self._empty(token))
+            top.node.children.append(self._empty(token, 1))
         else:
             top.node.children.append(self._node(is_block=True))
         return True
@@ -196,7 +197,7 @@ class Parser:
         token = self._scanner.take()
         following = self._scanner.peek()
         if following.kind in (T.BLOCK_ENTRY, T.KEY, T.VALUE, T.BLOCK_END):
-            top.node.children.append(self._empty(token))
+            top.node.children.append(self._empty(token, 1))
         else:
             top.node.children.append(self._node(is_block=True))
         return True
@@ -222,7 +223,7 @@ class Parser:
 
     def _block_part(self, top: _Open, token: Token, empty_before: tuple[T, ...]) -> None:
         if self._scanner.peek().kind in empty_before:
-            top.node.children.append(self._empty(token))
+            top.node.children.append(self._empty(token, 1))
         else:
             top.node.children.append(self._node(is_block=True, is_indentless_allowed=True))
 
