@@ -8,21 +8,26 @@ left; `raw` gives their exact bytes. Errors of the engine become the user's: a w
 import argparse
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 from kubewitness._kit.opening import Compression
 from kubewitness.cli.errors import UserError
 from kubewitness.cli.filters import Condition, condition_of
+from kubewitness.cli.interrupt import interruptible
 from kubewitness.cli.sources import Place, SourceReport, sources_of
 from kubewitness.event.items import KUBE_APISERVER, Damage
 from kubewitness.look.query.account import Account, FileAccount
 from kubewitness.look.query.lockdown import QueryError
 from kubewitness.look.query.run import Answer, Events, open_events
 from kubewitness.look.query.source import Input, SourceError
+
+if TYPE_CHECKING:
+    from kubewitness.event.types import Event
 
 Stages: TypeAlias = Literal["latest", "all"]
 
@@ -64,15 +69,18 @@ class Log:
         self._condition = condition
         self._stages = stages
         self._account = Account()
+        self._stack = ExitStack()
         self._read_before = _bytes_read()
 
     def __enter__(self) -> Self:
+        self._stack.enter_context(interruptible(self._events.interrupt))
+        self._stack.callback(self._events.close)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._events.close()
+        self._stack.close()
 
     def fraction(self) -> float | None:
         """How far the reading of the present question is, 0 to 1; None while nobody knows."""
@@ -111,7 +119,15 @@ class Log:
         answer = self._ask(select(["_row"], limit=_EXPLAINED), self._stages, condition=condition, keeps_bytes=True)
         raw = answer.exact_bytes([row for (row,) in answer])
         found = [found for found in read_all((line + b"\n" for line in raw), "") if isinstance(found, Record)]
-        reasons = Counter(reason for record in found for reason in why_unknown(condition.filter, record.event))
+        reasons: Counter[str] = Counter()
+        for record in found:
+            # a field that a flag and --where both name is told once
+            reasons.update(
+                {
+                    *why_unknown(condition.filter, record.event),
+                    *(f"{path}: {words}" for path in condition.named if (words := _lacking(path, record.event))),
+                }
+            )
         return reasons, len(found)
 
     def facts(self) -> Facts:
@@ -149,6 +165,16 @@ class Log:
         if condition is self._condition:
             self._account = answer.account
         return answer
+
+
+def _lacking(path: str, event: "Event") -> str | None:
+    """Say why this Event could not hold a field; None if it holds it, or could have."""
+    from kubewitness.event.derive import expand
+    from kubewitness.event.expr import Ref
+    from kubewitness.event.expr_evaluate import evaluate
+    from kubewitness.event.recordable import why
+
+    return why(path, event) if evaluate(expand(Ref(path)), event) is None else None
 
 
 def select(columns: Iterable[str], *, in_time: bool = True, limit: int | None = None) -> str:

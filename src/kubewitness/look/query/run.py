@@ -87,6 +87,12 @@ class Events:
         """Give memory and files back."""
         self._files.close()
 
+    def interrupt(self) -> None:
+        """Stop the question that is being answered. May be called from another thread."""
+        scan = self._scan
+        if scan is not None:
+            scan.connection.interrupt()
+
     @property
     def fraction(self) -> float | None:
         """How far the reading is, 0 to 1; None while nothing is read. May be asked from another thread."""
