@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from kubewitness.cli.request import Request, did, from_where, kind_of, request_of, what, who
+from kubewitness.cli.request import Request, did, from_where, kind_of, peer, request_of, what, who
 
 DELETE = Request(
     username="attacker",
@@ -93,7 +93,9 @@ def test_the_peer_stands_first():
     assert (
         from_where(but(source_ips=["203.0.113.7", "10.0.0.1", "192.0.2.1"])) == "192.0.2.1 (for 203.0.113.7, 10.0.0.1)"
     )
-    assert from_where(but(source_ips=["192.0.2.1"])) == "192.0.2.1"
+    assert peer(but(source_ips=["203.0.113.7", "10.0.0.1", "192.0.2.1"])) == "192.0.2.1 +2"
+    assert peer(but(source_ips=["192.0.2.1"])) == from_where(but(source_ips=["192.0.2.1"])) == "192.0.2.1"
+    assert peer(but(source_ips=None)) is None
     assert from_where(but(source_ips=[])) is None
 
 

@@ -101,7 +101,7 @@ def test_damage_is_told_and_ends_with_4(run, security_log, tmp_path):
     result = run("search", "--stages", "all", "--columns", "auditID", "--no-headers", str(path))
     assert result.code == 4
     assert len(result.lines) == 19
-    assert "1 line damaged" in result.err
+    assert "1 place damaged" in result.err
     assert f"byte {offset}" in result.err
     shown = run("search", "--count", "--show-damage", str(path)).err
     assert '{"kind":"Event","verb":"get",,,}' in shown

@@ -12,13 +12,14 @@ import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, cast
 
 import zstandard
-from isal import igzip, igzip_lib
+from isal import igzip, isal_zlib
 
 CHUNK_BYTES = 1 << 20  # large enough that decompression, not Python, takes the time
 
+_IsalError = cast("type[Exception]", isal_zlib.error)  # its stub says that the class is an instance
 _ZSTD_FRAME = b"\x28\xb5\x2f\xfd"
 _ZSTD_SKIPPABLE = range(0x184D2A50, 0x184D2A60)
 
@@ -60,7 +61,7 @@ def read_chunks(path: str | Path, chunk_bytes: int = CHUNK_BYTES) -> Iterator[by
             while chunk := reader.read(chunk_bytes):
                 given += len(chunk)
                 yield chunk
-        except (EOFError, zlib.error, igzip_lib.IsalError, gzip.BadGzipFile, zstandard.ZstdError) as exc:
+        except (EOFError, zlib.error, _IsalError, gzip.BadGzipFile, zstandard.ZstdError) as exc:
             raise TornError(str(exc) or type(exc).__name__, given) from exc
         if compression_of(head) is Compression.ZSTD and (cut := torn_zstd(path)) is not None:
             raise TornError(f"the zstd data ends within a frame, at byte {cut} of the file", given)

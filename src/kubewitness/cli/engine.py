@@ -8,18 +8,23 @@ left; `raw` gives their exact bytes. Errors of the engine become the user's: a w
 import argparse
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias
 
+from kubewitness._kit.opening import Compression
 from kubewitness.cli.errors import UserError
 from kubewitness.cli.filters import Condition, condition_of
+from kubewitness.cli.interrupt import interruptible
 from kubewitness.cli.sources import Place, SourceReport, sources_of
+from kubewitness.event.items import KUBE_APISERVER, Damage
 from kubewitness.look.query.account import Account, FileAccount
 from kubewitness.look.query.lockdown import QueryError
 from kubewitness.look.query.run import Answer, Events, open_events
-from kubewitness.look.query.source import SourceError
+from kubewitness.look.query.source import Input, SourceError
 
 Stages: TypeAlias = Literal["latest", "all"]
 
@@ -46,6 +51,8 @@ class Rows:
         return iter(self._answer)
 
 
+# What is read more than once, or only counted as read, must not look finished.
+_NEARLY = 0.99
 # Unknown answers that are looked at one by one to say why.
 _EXPLAINED = 1000
 _NUMBERS = frozenset(["INTEGER", "DOUBLE", "FLOAT", "DECIMAL", "UINTEGER"])
@@ -59,18 +66,24 @@ class Log:
         self._condition = condition
         self._stages = stages
         self._account = Account()
+        self._stack = ExitStack()
+        self._read_before = _bytes_read()
 
     def __enter__(self) -> Self:
+        self._stack.enter_context(interruptible(self._events.interrupt))
+        self._stack.callback(self._events.close)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._events.close()
+        self._stack.close()
 
     def fraction(self) -> float | None:
-        """How far the reading is."""
-        return self._events.fraction
+        """How far the reading of the present question is, 0 to 1; None while nobody knows."""
+        total = sum(one.size_bytes for one in self._events.inputs)
+        read = _bytes_read() - self._read_before
+        return max(self._events.fraction or 0, min(read / total, _NEARLY)) if total and read else None
 
     def query(self, statement: str, *, stages: Stages | None = None) -> Rows:
         """Answer one SELECT over `events`, of which only what the flags mean is left."""
@@ -109,7 +122,12 @@ class Log:
     def facts(self) -> Facts:
         """Say what the last question read."""
         account = self._account
-        return Facts(list(map(_report, account.files)), account.events, account.unknown, account.damage_checked)
+        return Facts(
+            list(map(_report, self._events.inputs, account.files)),
+            account.events,
+            account.unknown,
+            account.damage_checked,
+        )
 
     def statement(self, statement: str) -> str:
         """Give the SQL of a question as `kubewitness sql` takes it."""
@@ -122,6 +140,7 @@ class Log:
         self, statement: str, stages: Stages, *, condition: Condition | None = None, keeps_bytes: bool = False
     ) -> Answer:
         condition = condition or self._condition
+        self._read_before = _bytes_read()
         try:
             answer = self._events.query(
                 statement,
@@ -148,10 +167,22 @@ def listed(columns: Iterable[str]) -> str:
     return ", ".join(f'"{column}"' for column in columns)
 
 
-def open_log(args: argparse.Namespace, *, stages: Stages | None = None) -> Log:
-    """Find the inputs that the arguments name and make the condition of their flags."""
+def _bytes_read() -> int:
+    """Give the bytes this process has read so far, as Linux counts them: the engine tells only of whole files."""
+    try:
+        line = Path("/proc/self/io").read_bytes().partition(b"\n")[0]
+    except OSError:
+        return 0
+    return int(line.removeprefix(b"rchar: "))
+
+
+def open_log(args: argparse.Namespace, *, stages: Stages | None = None, narrowed: str | None = None) -> Log:
+    """Find the inputs that the arguments name and make the condition of their flags, narrowed by one in SQL."""
     sources = sources_of(args)
     condition = condition_of(args)
+    if narrowed is not None:
+        where, unknown = (f"({narrowed}) AND ({one})" for one in (condition.where, condition.unknown))
+        condition = replace(condition, where=where, unknown=unknown)
     try:
         events = open_events(sources, cluster=args.cluster)
     except SourceError as error:
@@ -160,18 +191,20 @@ def open_log(args: argparse.Namespace, *, stages: Stages | None = None) -> Log:
     return Log(events, condition, stages or chosen)
 
 
-def _report(account: FileAccount) -> SourceReport:
-    usual = {"kube-apiserver"}
-    dialects = [name for name, count in account.dialects.most_common() if count and name not in usual]
+def _report(one: Input, account: FileAccount) -> SourceReport:
+    form = "one event a line" if one.is_lines else "lists, pretty-printed or enveloped events"
+    dialects = [name for name, count in account.dialects.most_common() if count and name != KUBE_APISERVER]
     return SourceReport(
         account.name,
-        dialect=", ".join(dialects) or "kube-apiserver",
+        form=form if one.compression is Compression.NONE else f"{form}, {one.compression.value}",
+        dialect=", ".join(dialects),
+        events=account.events,
         damaged=account.damaged,
         repaired=account.mended,
         places=[_place(damage) for damage in account.damage],
-        notes=[f"{note} ({count})" if count > 1 else note for note, count in account.notes.most_common()],
+        notes=[f"{note} ({count:,} times)" if count > 1 else note for note, count in account.notes.most_common()],
     )
 
 
-def _place(damage: Any) -> Place:
+def _place(damage: Damage) -> Place:
     return Place(damage.source, damage.offset, damage.line or None, damage.reason, damage.excerpt)

@@ -51,7 +51,7 @@ def add_filter_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags that choose requests."""
     group = parser.add_argument_group(
         "which requests",
-        "A flag given twice, or values between commas, mean either; different flags mean both. "
+        "A flag given twice, or values between commas, mean either; different flags mean\n  both. "
         "* and ? are wildcards, ! before a value excludes it.",
     )
     for names, metavar, text in _FLAGS:

@@ -138,6 +138,14 @@ def from_where(request: Request) -> str | None:
     return f"{peer} (for {', '.join(claimed)})" if claimed else peer
 
 
+def peer(request: Request) -> str | None:
+    """Give the peer, and only how many further addresses it claims to speak for."""
+    if not request.source_ips:
+        return None
+    claimed = len(request.source_ips) - 1
+    return f"{request.source_ips[-1]} +{claimed}" if claimed else request.source_ips[-1]
+
+
 def did(request: Request, *, count: int = 1) -> str:
     """Say in one sentence what happened; `count` requests of the same kind are told as one."""
     past, infinitive, between = _words(request)

@@ -34,8 +34,8 @@ _WHOLE = ("jsonl", "json", "yaml")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add sources, filters, limits and output."""
-    add_source_arguments(parser)
     add_filter_arguments(parser)
+    add_source_arguments(parser)
     group = parser.add_argument_group("how much")
     add_limit_argument(group)
     group.add_argument("--count", action="store_true", help="print only how many there are")
@@ -43,8 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--show-sql", action="store_true", help="print the question as `sql` takes it, and do not ask it"
     )
-    add_output_arguments(parser)
-    parser.add_argument(
+    add_output_arguments(parser).add_argument(
         "--columns",
         metavar="A,B,...",
         help="show these: wire paths (objectRef.name), columns of `sql`, or time, user, object, from, ...",

@@ -4,9 +4,10 @@ import argparse
 import textwrap
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
+from typing import TypeAlias
 
 from kubewitness.cli.answer import conclude, counted
-from kubewitness.cli.engine import Facts, Log, Stages, open_log
+from kubewitness.cli.engine import Facts, Log, Stages, listed, open_log
 from kubewitness.cli.progress import Progress
 from kubewitness.cli.render.choose import add_output_arguments, output_of
 from kubewitness.cli.render.data import write_json, write_jsonl
@@ -39,6 +40,7 @@ _ON_ONE_LINE = frozenset(["levels", "stages", "outcomes", "actors"])
 _TITLE_CELLS = 10
 
 Counts = dict[str, int]
+Span: TypeAlias = tuple[datetime, datetime] | None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,8 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Count and print."""
     with open_log(args) as log, Progress("reading", log.fraction) as progress:
-        counts = _count(log, _OF_EVENTS, stages="all") | _count(log, _OF_REQUESTS, stages="latest")
-        span, facts = log.span(), log.facts()
+        of_events, span = _count(log, _OF_EVENTS, stages="all")
+        of_requests, _ = _count(log, _OF_REQUESTS, stages="latest")
+        counts, facts = of_events | of_requests, log.facts()
         progress.stop()
         output = output_of(args)
         totals = _totals(facts, span, counts)
@@ -68,29 +71,31 @@ def run(args: argparse.Namespace) -> int:
         return conclude(log, args, found=facts.events)
 
 
-def _count(log: Log, kinds: Mapping[str, str], *, stages: Stages) -> dict[str, Counts]:
-    """Count every kind in one pass over the log, the most frequent first."""
+def _count(log: Log, kinds: Mapping[str, str], *, stages: Stages) -> tuple[dict[str, Counts], Span]:
+    """Count every kind in one pass over the log, the most frequent first; give the first and last time too."""
     columns = list(kinds.values())
     sets = ", ".join(f"({column})" for column in columns)
     answer = log.query(
-        f"SELECT grouping_id({', '.join(columns)}), {', '.join(columns)}, count(*) AS n FROM events "  # noqa: S608
-        f"GROUP BY GROUPING SETS ({sets}) ORDER BY n DESC, {', '.join(columns)}",
+        f"SELECT grouping_id({listed(columns)}), {listed(columns)}, count(*) AS n, min(received), max(received) "  # noqa: S608
+        f"FROM events GROUP BY GROUPING SETS ({sets}) ORDER BY n DESC, {listed(columns)}",
         stages=stages,
     )
     found: dict[str, Counts] = {kind: {} for kind in kinds}
     names = list(kinds)
-    for mask, *values, number in answer:
+    times: list[datetime] = []
+    for mask, *values, number, first, last in answer:
         # the one column that is grouped by has a zero bit; the first column is the highest bit
         at = next(at for at in range(len(names)) if not mask >> (len(names) - 1 - at) & 1)
         found[names[at]][_name(values[at])] = number
-    return found
+        times += [time for time in (first, last) if time is not None]
+    return found, (min(times), max(times)) if times else None
 
 
 def _name(value: object) -> str:
     return "(none)" if value is None else str(value)
 
 
-def _totals(facts: Facts, span: tuple[datetime, datetime] | None, counts: Mapping[str, Counts]) -> dict[str, object]:
+def _totals(facts: Facts, span: Span, counts: Mapping[str, Counts]) -> dict[str, object]:
     return {
         "files": len(facts.reports),
         "events": facts.events,
@@ -111,8 +116,8 @@ def screen(totals: Mapping[str, object], counts: Mapping[str, Counts], output: O
         span = f"{rfc3339(first, timespec='seconds')} to {rfc3339(last, timespec='seconds')} ({_length(last - first)})"
         yield _fact("span", span, output)
     damaged, repaired = _int(totals["damaged"]), _int(totals["repaired"])
-    damage = f"{counted(damaged, 'line')} damaged" if damaged else "none"
-    yield _fact("damage", f"{damage}; {counted(repaired, 'line')} repaired" if repaired else damage, output)
+    damage = f"{counted(damaged, 'place')} damaged" if damaged else "none"
+    yield _fact("damage", f"{damage}; {counted(repaired, 'event')} repaired" if repaired else damage, output)
     yield "\n"
     for kind, found in counts.items():
         if kind in _ON_ONE_LINE:

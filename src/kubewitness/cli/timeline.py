@@ -55,11 +55,11 @@ class Entry:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add sources, filters, the bucket and output."""
-    add_source_arguments(parser)
     group = parser.add_argument_group("how much")
     group.add_argument("--bucket", type=_seconds, metavar="SECONDS", help="length of a bar (default: what fits)")
     add_limit_argument(group, _USUAL_LIMIT)
     add_filter_arguments(parser)
+    add_source_arguments(parser)
     add_output_arguments(parser)
 
 

@@ -32,7 +32,6 @@ _USUAL_LIMIT = 20
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add sources, what to count by, filters and output."""
-    add_source_arguments(parser)
     group = parser.add_argument_group("what to count")
     group.add_argument(
         "--by",
@@ -42,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_limit_argument(group, _USUAL_LIMIT)
     add_filter_arguments(parser)
+    add_source_arguments(parser)
     add_output_arguments(parser)
 
 

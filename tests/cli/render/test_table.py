@@ -99,3 +99,20 @@ def test_live_rows_need_no_sample():
     lines = table([(at(23, 1), "a", "b", 200)], is_live=True).splitlines()
     assert lines[0].startswith("TIME")
     assert lines[1].startswith("2026-11-23T03:09:01Z")
+
+
+def test_people_keep_the_beginning_and_accounts_the_end():
+    """A cut user name keeps what tells it from others: jane@..., ...:node-controller."""
+    columns = (Column("USER", "user", Shrink.USER),)
+    stream = io.StringIO()
+    rows = [("jane@some-long-domain.example",), ("system:serviceaccount:kube-system:node-controller",)]
+    write_table(rows, columns, Output(stream=stream, width=20))
+    assert stream.getvalue() == "USER\njane@some-long-doma…\nsystem:…e-controller\n"
+
+
+def test_a_column_is_not_cut_below_its_least():
+    """An address stays whole while another column can give way."""
+    columns = (Column("A", "a", Shrink.MIDDLE, least_width=15), Column("B", "b", Shrink.MIDDLE, weight=2))
+    stream = io.StringIO()
+    write_table([("198.51.100.240", "b" * 40)], columns, Output(stream=stream, width=30))
+    assert "198.51.100.240" in stream.getvalue()

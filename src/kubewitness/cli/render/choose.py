@@ -20,8 +20,10 @@ FORMATS = ("table", "wide", "jsonl", "json", "yaml", "csv")
 _COLOURS = ("auto", "always", "never")
 
 
-def add_output_arguments(parser: argparse.ArgumentParser, formats: Sequence[str] = FORMATS) -> None:
-    """Add the flags every command with an answer of rows takes."""
+def add_output_arguments(
+    parser: argparse.ArgumentParser, formats: Sequence[str] = FORMATS
+) -> "argparse._ArgumentGroup":
+    """Add the flags every command with an answer of rows takes; give their group."""
     group = parser.add_argument_group("output")
     group.add_argument(
         "-o",
@@ -40,6 +42,7 @@ def add_output_arguments(parser: argparse.ArgumentParser, formats: Sequence[str]
         default=env_choice("KUBEWITNESS_COLOR", _COLOURS, "auto"),
         help="auto, always or never (default: %(default)s, or KUBEWITNESS_COLOR); NO_COLOR is respected",
     )
+    return group
 
 
 def output_of(args: argparse.Namespace) -> Output:

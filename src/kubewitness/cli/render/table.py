@@ -19,8 +19,6 @@ from kubewitness.cli.render.values import UNKNOWN, Column, Shrink, Tone, rfc3339
 # Enough to see the usual values of every column; small enough to be on the screen at once.
 SAMPLE_ROWS = 1000
 _GAP = "  "
-# A column is not cut below this: less than it says nothing.
-_LEAST_WIDTH = 10
 
 Row = Sequence[object]
 
@@ -39,6 +37,11 @@ def write_table(
         output.write(table.line(row))
         count += 1
     return count
+
+
+def _keeps_end(column: Column, text: str) -> bool:
+    # people differ at the beginning of their names (jane@...), accounts of the system at the end
+    return column.shrink is Shrink.MIDDLE or (column.shrink is Shrink.USER and text.startswith("system:"))
 
 
 class _Table:
@@ -78,7 +81,7 @@ class _Table:
         last = len(cells) - 1
         for at, ((text, tone), column, cells_wide) in enumerate(zip(cells, self._columns, self._widths, strict=True)):
             if self._cuts and column.shrink is not Shrink.NEVER:
-                shown = fit(text, cells_wide, self._output.ellipsis, keep_end=column.shrink is Shrink.MIDDLE)
+                shown = fit(text, cells_wide, self._output.ellipsis, keep_end=_keeps_end(column, text))
             else:
                 shown = text
             # colour goes round the text, not the filling, and the last column is not filled: no trailing spaces
@@ -126,10 +129,10 @@ class _Table:
         free = [at for at, column in enumerate(self._columns) if column.shrink is not Shrink.NEVER]
         cut = {at: self._counts[at][self._widths[at]] for at in free}
         while self._total() > self._output.width:
-            able = [at for at in free if self._widths[at] > _LEAST_WIDTH]
+            able = [at for at in free if self._widths[at] > self._columns[at].least_width]
             if not able:
                 return
             # the rows that lose a letter, weighed a little by what is left: a letter of twelve tells more than of fifty
-            at = min(able, key=lambda at: (cut[at] / self._widths[at] ** 0.5, at))
+            at = min(able, key=lambda at: (self._columns[at].weight * cut[at] / self._widths[at] ** 0.5, at))
             self._widths[at] -= 1
             cut[at] += self._counts[at][self._widths[at]]

@@ -11,6 +11,7 @@ NULL, which the test of its always-set member finds.
 """
 
 # ruff: noqa: S608 - writing SQL is what this module is for; names and texts go through identifier() and literal()
+import enum
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -53,11 +54,28 @@ SAME_IN_EVERY_STAGE = frozenset({
 """Set when the request comes in (k8s.io/apiserver/pkg/audit/request.go). Namespace, name, uid and resourceVersion are
 not among them: LogRequestObject fills them from the body."""
 
+LEVELS = ("None", "Metadata", "Request", "RequestResponse")
 STAGES = ("RequestReceived", "ResponseStarted", "ResponseComplete", "Panic")
-FINAL_RANK = STAGES.index("ResponseComplete")
 _RANK = "CASE stage " + " ".join(f"WHEN '{stage}' THEN {rank}" for rank, stage in enumerate(STAGES)) + " END"
 _NOT_AN_EVENT = f"stage IS NULL OR stage NOT IN ({', '.join(map(literal, STAGES))}) OR kind <> 'Event'"
-_KEY = ("auditID", "user.username", "requestURI", "requestReceivedTimestamp")
+
+
+class Key(enum.Enum):
+    """What `_key` tells apart."""
+
+    NONE = enum.auto()
+    """Nothing: stages are not joined."""
+    AUDIT_ID = enum.auto()
+    """auditIDs, by a hash: cheap, and enough as long as no two rows share one."""
+    REQUEST = enum.auto()
+    """Requests, by a keyed hash over all that stages join by."""
+
+
+_KEYS: Mapping[Key, tuple[str, ...]] = {
+    Key.NONE: (),
+    Key.AUDIT_ID: ("auditID",),
+    Key.REQUEST: ("auditID", "user.username", "requestURI", "requestReceivedTimestamp"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +105,14 @@ class Relation:
         name: str = "",
         *,
         tests_types: bool = True,
-        joins_stages: bool = True,
+        key: Key = Key.REQUEST,
     ) -> str:
         """SELECT of flat columns, the derived ones among `columns`, `_odd`, `_rank` and `_key`.
 
         Only the wire paths `reads` are parsed, and what finding odd rows and joining stages needs.
         """
         asked = {*reads, "kind", "stage"}
-        reads = asked.union(_KEY) if joins_stages else asked
+        reads = asked.union(_KEYS[key])
         wanted = set(columns)
         raw = f"SELECT * FROM read_ndjson({literal(path)}, columns={self._columns(reads)}, ignore_errors=true{options})"
         flat = ", ".join(f"{_flat(f)} AS {identifier(f.column)}" for f in WIRE if f.path in reads)
@@ -103,7 +121,7 @@ class Relation:
             f"SELECT {flat}, {cluster} AS cluster, {literal(name)} AS source, "
             f"coalesce({identifier(self.mark)}, 'kube-apiserver') AS dialect, "
             f"{_odd(asked) if tests_types else _NOT_AN_EVENT} AS _odd, {_RANK} AS _rank, "
-            f"{self._key() if joins_stages else 'NULL::UHUGEINT'} AS _key FROM ({raw})"
+            f"{self._key(key)} AS _key FROM ({raw})"
         )
         derived = "".join(
             f", {self.derived.get(f.column, 'NULL')}::{SQL_TYPES[f.type]} AS {identifier(f.column)}"
@@ -126,9 +144,16 @@ class Relation:
         plain |= {parent: struct_type(members) for parent, members in structs.items()}
         return map_literal(plain)
 
-    def _key(self) -> str:
-        members = ", chr(0), ".join(_raw(path) for path in _KEY)
-        return f"CASE WHEN {_raw('auditID')} IS NOT NULL THEN md5_number(concat({literal(self.nonce)}, {members})) END"
+    def _key(self, key: Key) -> str:
+        match key:
+            case Key.NONE:
+                return "NULL::UHUGEINT"
+            case Key.AUDIT_ID:
+                return f"hash({_raw('auditID')})::UHUGEINT"
+            case Key.REQUEST:
+                members = ", chr(0), ".join(_raw(path) for path in _KEYS[key])
+                keyed = f"md5_number(concat({literal(self.nonce)}, {members}))"
+                return f"CASE WHEN {_raw('auditID')} IS NOT NULL THEN {keyed} END"
 
 
 def _raw(path: str) -> str:
@@ -159,12 +184,21 @@ def _wrong_type(f: Field) -> list[str]:
     raw = _raw(f.path)
     match f.type:
         case FieldType.STRING:
-            # a column of text turns 5 into '5'; the comparisons stand first because they decide for nearly every row
-            tests = [f"{raw} >= '[' AND (starts_with({raw}, '{{') OR starts_with({raw}, '['))"]
-            if f.path not in _FREE_TEXT:
-                tests.append(f"{raw} < ':' AND try_cast({raw} AS DOUBLE) IS NOT NULL")
-                tests.append(f"{raw} IN ('true', 'false')")
-            return tests
+            if f.path in {"kind", "stage"}:
+                return []  # _NOT_AN_EVENT has settled it
+            if f.path == "level":
+                return [f"level NOT IN ({', '.join(map(literal, LEVELS))})"]
+            # A column of text turns 5 into '5' and {} into '{}'. Comparisons that are false for nearly every text stand
+            # first: what follows them is then not evaluated.
+            is_list, is_object = f"{raw} >= '['", f"{raw} >= '{{' AND {raw} < '|'"
+            if f.path in _FREE_TEXT:
+                return [f"{raw} < '\\' AND {is_list}", is_object]
+            is_number = f"{raw} < ':' AND try_cast({raw} AS DOUBLE) IS NOT NULL"
+            return [
+                f"{raw} < '\\' AND ({is_list} OR ({is_number}))",
+                f"{raw} >= 't' AND (({is_object}) OR {raw} = 'true')",
+                f"{raw} = 'false'",
+            ]
         case FieldType.STRINGS:
             return [f"{raw} NOT LIKE '[\"%\"]' AND {raw} <> '[]'"]
         case FieldType.INTEGER:

@@ -17,8 +17,8 @@ has the latest stages. Both relations have the columns of `event.fields` by flat
 """
 
 # ruff: noqa: S608 - writing SQL is what this module is for; names and texts go through identifier() and literal()
+import os
 import re
-import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from kubewitness.look.query import sql as sql_words
 from kubewitness.look.query.account import Account
-from kubewitness.look.query.lockdown import QueryError, check_select, locked, seal, tidy
-from kubewitness.look.query.relation import FINAL_RANK, SAME_IN_EVERY_STAGE, WIRE_PATHS, Relation
+from kubewitness.look.query.lockdown import QueryError, check_select, engine_errors, locked, seal, tidy
+from kubewitness.look.query.relation import SAME_IN_EVERY_STAGE, WIRE_PATHS, Key, Relation
 from kubewitness.look.query.relation_names import (
     ALIASES,
     COLUMNS,
@@ -62,7 +62,7 @@ def open_events(
     `derived` gives the SQL of the derived columns; by default that of `look.query.sql`.
     """
     definitions = sql_words.derived_columns() if derived is None else derived
-    return Events(find_inputs(sources), Relation(definitions, secrets.token_hex(16), cluster), memory_bytes)
+    return Events(find_inputs(sources), Relation(definitions, os.urandom(16).hex(), cluster), memory_bytes)
 
 
 class Events:
@@ -87,6 +87,12 @@ class Events:
         """Give memory and files back."""
         self._files.close()
 
+    def interrupt(self) -> None:
+        """Stop the question that is being answered. May be called from another thread."""
+        scan = self._scan
+        if scan is not None:
+            scan.connection.interrupt()
+
     @property
     def fraction(self) -> float | None:
         """How far the reading is, 0 to 1; None while nothing is read. May be asked from another thread."""
@@ -109,22 +115,19 @@ class Events:
 
         Say `keeps_bytes` when `Answer.exact_bytes` will be asked.
         """
-        check_select(sql)
-        check_select(f"SELECT ({where}\n), ({unknown}\n)")
-        question = self._plan(sql, where, unknown, stages, keeps_bytes)
-        connection = locked(
-            ["/dev/null", *(i.path for i in self.inputs), *self._files.paths.values()], self._memory_bytes
-        )
-        scan = self._scan = Scan(connection, self._relation, question, self._files)
+        paths = ["/dev/null", *(one.path for one in self.inputs), *self._files.paths.values()]
+        connection = locked(paths, self._memory_bytes)
         try:
-            account = self._read(scan)
-            if stages == "latest":
-                _keep_latest(connection)
+            check_select(connection, sql)
+            where, unknown = (_bracket(connection, condition) for condition in (where, unknown))
+            question = self._plan(connection, sql, where, unknown, stages, keeps_bytes)
+            scan = self._scan = Scan(connection, self._relation, question, self._files)
+            account = self._read(scan, stages)
             account.unknown = _count(connection, "_match = 2 AND NOT _odd")
             _create_views(connection, question)
             seal(connection)
             return Answer(connection.execute(_without_twins(connection, sql)), connection, scan, account)
-        except _engine_errors() as exc:
+        except engine_errors() as exc:
             connection.close()
             raise QueryError(tidy(exc)) from exc
         except BaseException:
@@ -132,23 +135,28 @@ class Events:
             connection.close()
             raise
 
-    def _plan(self, sql: str, where: str, unknown: str, stages: str, keeps_bytes: bool) -> Question:
+    def _plan(
+        self,
+        connection: "duckdb.DuckDBPyConnection",
+        sql: str,
+        where: str,
+        unknown: str,
+        stages: str,
+        keeps_bytes: bool,
+    ) -> Question:
         """Find which columns the SELECT needs, and which members of an Event must be parsed for them."""
-        planner = locked(["/dev/null"], self._memory_bytes)
-        try:
-            planner.execute(f"CREATE VIEW events AS SELECT *, 0::BIGINT AS _row FROM ({TWIN})")
-            planner.execute("CREATE VIEW requests AS FROM events")
-            columns = columns_of(_names_used(planner, sql))
-            conditions = columns_of(_names_used(planner, f"SELECT ({where}\n), ({unknown}\n) FROM events"))
-            used = sorted({*columns, *conditions}, key=COLUMNS.index)
-            rows = self._relation.select(WIRE_PATHS, used, "/dev/null")
-            planner.execute(f"CREATE VIEW deep AS SELECT {every_name(used) or '1'} FROM ({rows})")
-            reads = _names_used(planner, "FROM deep")
-            of_where = _names_used(planner, f"SELECT ({where}\n), ({unknown}\n) FROM deep")
-        except _engine_errors() as exc:
-            raise QueryError(tidy(exc)) from exc
-        finally:
-            planner.close()
+        conditions = f"SELECT {where}, {unknown}"
+        connection.execute(f"CREATE VIEW events AS SELECT *, 0::BIGINT AS _row FROM ({TWIN})")
+        connection.execute("CREATE VIEW requests AS FROM events")
+        is_about_names = re.match(r"\s*(describe|desc|show)\b", sql, re.IGNORECASE) is not None
+        columns = list(COLUMNS) if is_about_names else columns_of(_names_used(connection, sql))
+        used = sorted({*columns, *columns_of(_names_used(connection, f"{conditions} FROM events"))}, key=COLUMNS.index)
+        rows = self._relation.select(WIRE_PATHS, used, "/dev/null")
+        connection.execute(f"CREATE VIEW deep AS SELECT {every_name(used) or '1'} FROM ({rows})")
+        reads = _names_used(connection, "FROM deep")
+        of_where = _names_used(connection, f"{conditions} FROM deep")
+        for view in ("deep", "requests", "events"):
+            connection.execute(f"DROP VIEW {view}")
         mark = self._relation.mark
         return Question(
             tuple(columns),
@@ -161,16 +169,15 @@ class Events:
             keeps_bytes=keeps_bytes,
         )
 
-    def _read(self, scan: Scan) -> Account:
-        scan.create_table()
-        account = Account(scan.read(self.inputs))
-        question = scan.question
-        if question.joins_stages and not question.same_in_every_stage and _has_open_requests(scan.connection):
-            # The condition may hold for an early stage and not for the latest one. So once more, with every stage of
-            # the requests in doubt.
-            scan.connection.execute("CREATE TABLE doubt AS SELECT DISTINCT _key FROM hits WHERE _key IS NOT NULL")
-            scan.create_table()
-            account = Account(scan.read(self.inputs, also="_key IN (SELECT _key FROM doubt)"))
+    def _read(self, scan: Scan, stages: str) -> Account:
+        if stages == "all":
+            return Account(scan.read(self.inputs, Key.REQUEST if scan.question.joins_stages else Key.NONE))
+        if not any(one.shares_audit_ids for one in self.inputs):
+            account = Account(scan.read(self.inputs, Key.AUDIT_ID))
+            if not _shares_keys(scan.connection):  # every row is a request of its own
+                return account
+        account = Account(scan.read(self.inputs, Key.REQUEST))
+        _keep_latest(scan.connection)
         return account
 
 
@@ -206,10 +213,12 @@ class Answer:
         self._connection.close()
 
 
-def _engine_errors() -> type[Exception]:
-    import duckdb
-
-    return duckdb.Error
+def _bracket(connection: "duckdb.DuckDBPyConnection", condition: str) -> str:
+    if condition in {"TRUE", "FALSE"}:
+        return condition
+    bracketed = f"({condition}\n)"  # the line end ends a comment
+    check_select(connection, f"SELECT {bracketed}")
+    return bracketed
 
 
 def _names_used(connection: "duckdb.DuckDBPyConnection", sql: str) -> set[str]:
@@ -228,20 +237,21 @@ def _count(connection: "duckdb.DuckDBPyConnection", condition: str) -> int:
     return int(row[0]) if row else 0
 
 
-def _has_open_requests(connection: "duckdb.DuckDBPyConnection") -> bool:
-    return _count(connection, f"_match > 0 AND NOT _odd AND _rank < {FINAL_RANK} AND _key IS NOT NULL") > 0
+def _shares_keys(connection: "duckdb.DuckDBPyConnection") -> bool:
+    shared = "SELECT _key FROM hits WHERE NOT _odd GROUP BY _key HAVING count(*) > 1"
+    row = connection.execute("SELECT count(_key) = count(DISTINCT _key) FROM hits WHERE NOT _odd").fetchone()
+    is_distinct = bool(row and row[0])
+    return not is_distinct and _count(connection, f"_match > 0 AND NOT _odd AND _key IN ({shared})") > 0
 
 
 def _keep_latest(connection: "duckdb.DuckDBPyConnection") -> None:
     """Unmark every row of a request but one of its latest stage; of copies, the one that matches."""
-    row = connection.execute("SELECT count(_key) = count(DISTINCT _key) FROM hits WHERE NOT _odd").fetchone()
-    if row and row[0]:
-        return
-    connection.execute(
-        "UPDATE hits SET _match = 0 WHERE rowid IN (SELECT r FROM ("
-        "SELECT rowid AS r, row_number() OVER (PARTITION BY _key ORDER BY _rank DESC, _match = 1 DESC, _match = 2 DESC"
-        ", rowid) AS n FROM hits WHERE _key IS NOT NULL AND NOT _odd) WHERE n > 1)"
-    )
+    if _shares_keys(connection):
+        connection.execute(
+            "UPDATE hits SET _match = 0 WHERE rowid IN (SELECT r FROM (SELECT rowid AS r, row_number() OVER ("
+            "PARTITION BY _key ORDER BY _rank DESC, _match = 1 DESC, _match = 2 DESC, rowid) AS n "
+            "FROM hits WHERE _key IS NOT NULL AND NOT _odd) WHERE n > 1)"
+        )
 
 
 def _create_views(connection: "duckdb.DuckDBPyConnection", question: Question) -> None:

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 from kubewitness._kit.opening import Compression, TornError, torn_zstd
 from kubewitness.event.items import Damage, DamageKind
 from kubewitness.look.query.account import FileAccount
-from kubewitness.look.query.relation import Relation
+from kubewitness.look.query.lockdown import engine
+from kubewitness.look.query.relation import Key, Relation
 from kubewitness.look.query.relation_names import every_name, identifier, rows_read
 from kubewitness.look.query.scan_blocks import BLOCK_BYTES, Block, BlockFiles, blocks
 from kubewitness.look.query.scan_lines import Line, count_lines, pick, regions
@@ -85,21 +86,18 @@ class Scan:
     files: BlockFiles
     parts: list[Part] = field(default_factory=list)
     done_bytes: int = 0
-    _also: str = "FALSE"
-
-    def create_table(self) -> None:
-        """Make the table `hits` anew, without rows."""
-        self.parts.clear()
-        self.done_bytes = 0
-        self.connection.execute(f"CREATE OR REPLACE TABLE hits AS {self._select('/dev/null', 0)} LIMIT 0")
+    key: Key = Key.REQUEST
 
     def progress_bytes(self) -> int:
         """How many bytes have been read, as far as known. May be asked from another thread."""
         return self.done_bytes
 
-    def read(self, inputs: Iterable[Input], also: str = "FALSE") -> list[FileAccount]:
-        """Read every input; `also` is a condition for further rows to keep, marked 0."""
-        self._also = also
+    def read(self, inputs: Iterable[Input], key: Key) -> list[FileAccount]:
+        """Make `hits` anew and read every input into it."""
+        self.key = key
+        self.parts.clear()
+        self.done_bytes = 0
+        self.connection.execute(f"CREATE OR REPLACE TABLE hits AS {self._select('/dev/null', 0)} LIMIT 0")
         accounts = []
         for one in inputs:
             account = FileAccount(one.name)
@@ -120,16 +118,14 @@ class Scan:
 
     def _read_in_place(self, one: Input, account: FileAccount) -> bool:
         """Let the engine open the file itself. False when it cannot hold a line or unpack the data."""
-        import duckdb
-
         part = self._new_part(Part(one))
         try:
             rows = self._insert(one.path, part, _unpacking(one))
-        except duckdb.InvalidInputException as exc:
+        except engine().InvalidInputException as exc:
             if _TOO_LONG in str(exc):
                 return False
             raise
-        except duckdb.IOException:
+        except engine().IOException:
             if one.compression is Compression.ZSTD:
                 return False
             raise
@@ -299,14 +295,14 @@ class Scan:
         q = self.question
         is_rescued = bool(self.parts) and self.parts[part].places is not None
         name = self.parts[part].input.name if self.parts else ""
-        rows = self.relation.select(
-            q.reads, q.used, path, options, name, tests_types=not is_rescued, joins_stages=q.joins_stages
-        )
+        rows = self.relation.select(q.reads, q.used, path, options, name, tests_types=not is_rescued, key=self.key)
         match = "1" if q.where == "TRUE" else f"CASE WHEN {q.where} THEN 1 WHEN {q.unknown} THEN 2 ELSE 0 END"
-        columns = "".join(f"{identifier(column)}, " for column in q.columns)
+        # where an early stage may match and the latest not, every row is kept for its key; its columns stay empty
+        column = "CASE WHEN {match} > 0 THEN {name} END AS {name}, " if self._keeps_every_row else "{name}, "
+        columns = "".join(column.format(match=match, name=identifier(name)) for name in q.columns)
         place = "row_number() OVER () - 1" if is_rescued else "NULL"
         return (
-            f"SELECT {columns}({match})::TINYINT AS _match, coalesce(_odd, FALSE) AS _odd, "
+            f"SELECT {columns}({match})::TINYINT AS _match, CASE WHEN _odd THEN TRUE ELSE FALSE END AS _odd, "
             f"_rank::TINYINT AS _rank, _key, {part} AS _part, ({place})::INTEGER AS _place "
             f"FROM (SELECT {self._names()} FROM ({rows})) WHERE {'TRUE' if is_rescued else self._keep()}"
         )
@@ -315,17 +311,23 @@ class Scan:
         named = every_name(self.question.used)
         return f"{named}{', ' if named else ''}_odd, _rank, _key"
 
+    @property
+    def _keeps_every_row(self) -> bool:
+        return self.key is not Key.NONE and not self.question.same_in_every_stage
+
     def _keep(self) -> str:
-        """Condition for a row to be kept; each part decides by itself, so the cheap ones stand first."""
+        """Condition for a row to be kept."""
         q = self.question
-        keep = [q.where, q.unknown, "_odd", self._also]
-        if q.joins_stages:
+        if self._keeps_every_row:
+            return "TRUE"
+        keep = [q.where, q.unknown, "_odd"]
+        if self.key is not Key.NONE:
             keep.append("_rank = 3")  # a Panic outranks a ResponseComplete, whether or not it matches
-        return " OR ".join(f"({condition}\n)" for condition in keep if condition != "FALSE")
+        return " OR ".join(condition for condition in keep if condition != "FALSE")
 
     def _insert(self, path: str, part: int, options: str) -> int:
         """Read a file into `hits`; give how many rows the engine saw."""
-        self.connection.execute("INSERT INTO hits " + self._select(path, part, options))
+        self.connection.execute(f"INSERT INTO hits {self._select(path, part, options)}")
         rows = self.parts[part].rows = rows_read(self.connection)
         return rows
 
@@ -336,7 +338,7 @@ class Scan:
     def _ordinals(self, path: str, options: str, condition: str) -> list[int]:
         """Give the numbers of lines for which the condition holds, as the engine counts: blank lines have none."""
         q = self.question
-        rows = self.relation.select(q.reads, q.used, path, options, joins_stages=q.joins_stages)
+        rows = self.relation.select(q.reads, q.used, path, options, key=self.key)
         found = self.connection.cursor().execute(
             f"SELECT n FROM (SELECT row_number() OVER () - 1 AS n, * FROM (SELECT {self._names()} FROM ({rows}))) "
             f"WHERE {condition}"

@@ -21,7 +21,7 @@ import msgspec
 from kubewitness._kit.opening import Compression, TornError, compression_of, read_chunks
 
 STDIN = "-"
-_HEAD_BYTES = 1 << 16  # what is looked at to recognise an input
+_HEAD_BYTES = 1 << 18  # what is looked at to recognise an input
 _SUFFIXES = (".log", ".json", ".jsonl", ".ndjson")
 _PACKED = (".gz", ".zst", ".zstd")
 
@@ -40,6 +40,8 @@ class Input:
     size_bytes: int
     is_lines: bool
     """It begins as one JSON object a line does."""
+    shares_audit_ids: bool
+    """Two of the first Events have the same auditID: it holds several stages of a request, or one twice."""
     spool: BinaryIO | None = None
     """Keeps the spooled bytes of a pipe alive."""
 
@@ -93,7 +95,8 @@ def _open(source: str) -> Input:
             compression = compression_of(file.read(4))
     except OSError as exc:
         raise SourceError(f"{source}: {exc.strerror or exc}") from exc
-    return Input(name, path, compression, size_bytes, _is_lines(_head(path)), spool)
+    head = _head(path)
+    return Input(name, path, compression, size_bytes, _is_lines(head), _shares_audit_ids(head), spool)
 
 
 def _spool(path: str) -> BinaryIO:
@@ -118,9 +121,10 @@ def _head(path: str) -> bytes:
 
 
 class _Peek(msgspec.Struct):
+    auditID: str | None = None  # noqa: N815 - the wire's name
     stage: str | None = None
     kind: str | None = None
-    requestReceivedTimestamp: str | None = None  # noqa: N815 - the wire's name
+    requestReceivedTimestamp: str | None = None  # noqa: N815
     stageTimestamp: str | None = None  # noqa: N815
 
 
@@ -143,6 +147,11 @@ def _is_lines(head: bytes) -> bool:
     if len(lines) == 1 and len(head) >= _HEAD_BYTES:
         return lines[0].startswith(b'{"kind":"Event"')
     return any((peek := _peek(line)) is not None and peek.stage is not None for line in lines)
+
+
+def _shares_audit_ids(head: bytes) -> bool:
+    ids = [peek.auditID for line in _lines(head) if (peek := _peek(line)) is not None]
+    return len(set(ids)) < len(ids)
 
 
 def _first_time(one: Input) -> str:

@@ -6,6 +6,9 @@ Expressions in DuckDB's words: conditions for WHERE, values for SELECT, the deri
     answer(filter)    TRUE, FALSE or NULL, for a SELECT list
     value(expr)       the value of any expression
 
+Put a condition into WHERE or CASE WHEN: there DuckDB stops at the first part that settles a row; elsewhere it computes
+every part for every row.
+
 Expressions come from event/expr.py and may name derived fields. What comes out reads the flat columns of
 event/fields.py: text, numbers, TIMESTAMP (UTC), VARCHAR[], MAP, and JSON or its text for bodies. Constants are quoted
 here and nowhere else, so nothing a user types can leave its quotes. Columns that do not exist in the relation (dialect,
@@ -159,8 +162,8 @@ def _value(expr: Expr) -> str:
         case Query(url, names):
             return _query(_value(url), names)
         case UrlPath(url):
-            # not split_part: DuckDB 2.0.0 fails to bind `split_part(c, s, 1) = 'x'` where it knows that c is all NULL
-            return f"regexp_extract({_value(url)}, '^[^?]*')"
+            # not split_part: DuckDB 2.0.0 fails on `split_part(c, s, 1) = 'x'` where it knows that c is all NULL
+            return f"string_split({_value(url)}, '?')[1]"
         case At(items, index):
             held = _value(items)
             return f"{held}[{index or 1}]" if isinstance(items, Ref) else f"({held})[{index or 1}]"
