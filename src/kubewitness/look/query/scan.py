@@ -266,8 +266,8 @@ class Scan:
         fd = self.files.rescue_fd
         self.files.write(fd, (piece for x in batch for piece in (x.line, b"\n")))
         longest = max(len(x.line) for x in batch)
-        if longest > _LONG_FILE_BYTES:  # only when the question reads bodies: the engine must hold the line, twice
-            self.connection.execute(f"SET memory_limit = '{8 * longest >> 20}MiB'")
+        if longest > _LONG_FILE_BYTES:  # only when the question reads bodies: the engine must hold the line, many times
+            self.connection.execute(f"SET memory_limit = '{16 * longest >> 20}MiB'")
         self._insert(self.files.paths[fd], part, f", maximum_object_size={max(longest + 1024, _LONG_FILE_BYTES)}")
         refused = self.connection.execute("SELECT _place FROM hits WHERE _part = ? AND _odd", [part]).fetchall()
         for (index,) in refused:
