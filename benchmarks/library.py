@@ -10,10 +10,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import duckdb
-
-from benchmarks.report import Limit
-
 POLICY = Path(__file__).with_name("policy.yaml")
 CALLS = 100_000
 EVALUATE_PER_S = 150_000
