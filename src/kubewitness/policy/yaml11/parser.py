@@ -50,13 +50,14 @@ class _Open:
 
 
 class Parser:
-    """Reads one document. `document()` gives its root, or None for an empty stream."""
+    """Reads one document: `document()` gives its root, or None for an empty stream, and sets `is_followed`."""
 
     def __init__(self, scanner: Scanner) -> None:
         self._scanner = scanner
         self._handles: dict[str, str] = {}
         self._anchors: dict[str, Node] = {}
         self._stack: list[_Open] = []
+        self.is_followed = False
 
     def document(self) -> Node | None:
         """Parse the first document up to its end."""
@@ -73,7 +74,7 @@ class Parser:
         token = self._scanner.peek()
         root = self._empty(token) if is_explicit and token.kind in _NO_CONTENT else self._tree()
         # the end of the document is only known by what follows it
-        self._scanner.peek()
+        self.is_followed = self._scanner.peek().kind in (T.VERSION, T.TAG_DIRECTIVE, T.DOCUMENT_START)
         return root
 
     def _tree(self) -> Node:
