@@ -18,8 +18,8 @@ from kubewitness.policy.prove.regions import GROUP_RANK, Box, Dimension, Domain,
 from kubewitness.policy.prove.targets import CLUSTER_SCOPED, bits
 from kubewitness.policy.types import Attributes
 
-# some 20 s of search; policies of 20 rules need a few hundred states, 1,000 random rules some 100,000
-BUDGET_STATES = 1_000_000
+# about a minute of search; policies of 20 rules need some 2,000 states, 1,000 ordinary ones some 30,000
+BUDGET_STATES = 400_000
 
 Labels = tuple[int, ...]
 
