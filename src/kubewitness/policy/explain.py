@@ -76,7 +76,9 @@ def _reason(rule: PolicyRule, field: str, request: Attributes) -> Reason:
         return _users(rule, request)
     if field == "userGroups":
         groups = "no user, so no groups" if request.user is None else f"the user has {_listed(request.groups or ())}"
-        return Reason(field, f"none of {_listed(rule.user_groups)}: {groups}", _glob(rule.user_groups, request.groups or ()))
+        return Reason(
+            field, f"none of {_listed(rule.user_groups)}: {groups}", _glob(rule.user_groups, request.groups or ())
+        )
     if field == "verbs":
         hint = f'"{request.verb}" in capitals' if request.verb.upper() in rule.verbs else ""
         hint = hint or ("* is compared literally; leave verbs out to match every verb" if "*" in rule.verbs else "")
@@ -91,9 +93,7 @@ def _reason(rule: PolicyRule, field: str, request: Attributes) -> Reason:
 def _users(rule: PolicyRule, request: Attributes) -> Reason:
     if request.user is None:
         return Reason("users", "the request has no user: authentication failed")
-    return Reason(
-        "users", f'"{request.user}" is not in {_listed(rule.users)}', _glob(rule.users, (request.user,))
-    )
+    return Reason("users", f'"{request.user}" is not in {_listed(rule.users)}', _glob(rule.users, (request.user,)))
 
 
 def _glob(patterns: tuple[str, ...], names: tuple[str, ...]) -> str:
