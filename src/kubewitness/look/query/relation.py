@@ -60,6 +60,17 @@ _RANK = "CASE stage " + " ".join(f"WHEN '{stage}' THEN {rank}" for rank, stage i
 _NOT_AN_EVENT = f"stage IS NULL OR stage NOT IN ({', '.join(map(literal, STAGES))}) OR kind <> 'Event'"
 
 
+class Reading(enum.Enum):
+    """How lines are read."""
+
+    STRICT = enum.auto()
+    """The engine gives up at the first line that is not JSON or has no object where one belongs. Fastest."""
+    TOLERANT = enum.auto()
+    """Such lines are odd rows."""
+    TRUSTED = enum.auto()
+    """Lines written by `scan_rescue`: their types are not tested again."""
+
+
 class Key(enum.Enum):
     """What `_key` tells apart."""
 
@@ -104,7 +115,7 @@ class Relation:
         options: str = "",
         name: str = "",
         *,
-        tests_types: bool = True,
+        reading: Reading = Reading.TOLERANT,
         key: Key = Key.REQUEST,
     ) -> str:
         """SELECT of flat columns, the derived ones among `columns`, `_odd`, `_rank` and `_key`.
@@ -114,13 +125,15 @@ class Relation:
         asked = {*reads, "kind", "stage"}
         reads = asked.union(_KEYS[key])
         wanted = set(columns)
-        raw = f"SELECT * FROM read_ndjson({literal(path)}, columns={self._columns(reads)}, ignore_errors=true{options})"
+        if reading is not Reading.STRICT:
+            options += ", ignore_errors=true"
+        raw = f"SELECT * FROM read_ndjson({literal(path)}, columns={self._columns(reads)}{options})"
         flat = ", ".join(f"{_flat(f)} AS {identifier(f.column)}" for f in WIRE if f.path in reads)
         cluster = "NULL::VARCHAR" if self.cluster is None else literal(self.cluster)
         floor = (
             f"SELECT {flat}, {cluster} AS cluster, {literal(name)} AS source, "
             f"coalesce({identifier(self.mark)}, 'kube-apiserver') AS dialect, "
-            f"{_odd(asked) if tests_types else _NOT_AN_EVENT} AS _odd, {_RANK} AS _rank, "
+            f"{_odd(asked, reading)} AS _odd, {_RANK} AS _rank, "
             f"{self._key(key)} AS _key FROM ({raw})"
         )
         derived = "".join(
@@ -167,12 +180,15 @@ def _flat(f: Field) -> str:
     return f"try_cast({raw} AS {SQL_TYPES[f.type]})"
 
 
-def _odd(asked: Iterable[str]) -> str:
+def _odd(asked: Iterable[str], reading: Reading) -> str:
     tests = [_NOT_AN_EVENT]
-    tests += [
-        f"{_raw(f'{parent}.{_ALWAYS_SET[parent]}')} IS NULL AND {identifier(parent)} IS NOT NULL"
-        for parent in sorted({parts(path)[0] for path in asked} & _ALWAYS_SET.keys())
-    ]
+    if reading is Reading.TRUSTED:
+        return f"({_NOT_AN_EVENT})"
+    if reading is Reading.TOLERANT:
+        tests += [
+            f"{_raw(f'{parent}.{_ALWAYS_SET[parent]}')} IS NULL AND {identifier(parent)} IS NOT NULL"
+            for parent in sorted({parts(path)[0] for path in asked} & _ALWAYS_SET.keys())
+        ]
     for path in sorted(asked):
         tests += _wrong_type(_BY_PATH[path])
     # a bare OR: under a function every test would run on every row, in a WHERE the first ones decide

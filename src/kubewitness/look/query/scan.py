@@ -4,6 +4,7 @@ One pass over the inputs: rows that answer the question into a table, every othe
 The table `hits` gets a row for each Event that matches, or whose answer is unknown, in input order. In the same pass
 the odd lines (see `relation`) are counted; only where there are any, a second pass numbers them, `scan_lines` finds
 their bytes and `scan_rescue` makes Events or Damage of them. So a clean log is parsed once, and a damaged one exactly.
+The first attempt is strict, which is faster and ends at the first bad line; then the tolerant one counts them all.
 
 Three ways of reading: *in place* (plain and .zst files of one Event a line), in *blocks* (.gz, lines too long for the
 engine, .zst that the engine gives up on), and *rescued* (every other shape: all of it through the tolerant path).
@@ -21,7 +22,7 @@ from kubewitness._kit.opening import Compression, TornError, torn_zstd
 from kubewitness.event.items import Damage, DamageKind
 from kubewitness.look.query.account import FileAccount
 from kubewitness.look.query.lockdown import engine
-from kubewitness.look.query.relation import Key, Relation
+from kubewitness.look.query.relation import Key, Reading, Relation
 from kubewitness.look.query.relation_names import every_name, identifier, rows_read
 from kubewitness.look.query.scan_blocks import BLOCK_BYTES, Block, BlockFiles, blocks
 from kubewitness.look.query.scan_lines import Line, count_lines, pick, regions
@@ -58,6 +59,7 @@ class Part:
     places: list[Place] | None = None
     rows: int = 0
     """How many rows the engine saw."""
+    reading: Reading = Reading.TOLERANT
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +165,7 @@ class Scan:
         if not odd:
             return True
         path = one.path if block is None else self.files.paths[block.fd]
-        options = _unpacking(one) if block is None else _BLOCK_OPTIONS
-        ordinals = self._ordinals(path, options, "_odd")
+        ordinals = self._ordinals(part, path, "_odd")
 
         def chunks() -> Iterator[bytes]:
             return self._chunks(one, block)
@@ -262,7 +263,7 @@ class Scan:
     def _insert_batch(self, batch: list[Rescued], one: Input, account: FileAccount) -> None:
         keeps = self.question.keeps_bytes
         places = [Place(x.record.item.offset, x.record.item.line, x.record.item.raw if keeps else b"") for x in batch]
-        part = self._new_part(Part(one, places=places))
+        part = self._new_part(Part(one, places=places, reading=Reading.TRUSTED))
         fd = self.files.rescue_fd
         self.files.write(fd, (piece for x in batch for piece in (x.line, b"\n")))
         longest = max(len(x.line) for x in batch)
@@ -293,9 +294,11 @@ class Scan:
 
     def _select(self, path: str, part: int, options: str = "") -> str:
         q = self.question
-        is_rescued = bool(self.parts) and self.parts[part].places is not None
-        name = self.parts[part].input.name if self.parts else ""
-        rows = self.relation.select(q.reads, q.used, path, options, name, tests_types=not is_rescued, key=self.key)
+        name, reading, is_rescued = "", Reading.TOLERANT, False
+        if self.parts:
+            name, reading = self.parts[part].input.name, self.parts[part].reading
+            is_rescued = reading is Reading.TRUSTED
+        rows = self.relation.select(q.reads, q.used, path, options, name, reading=reading, key=self.key)
         match = "1" if q.where == "TRUE" else f"CASE WHEN {q.where} THEN 1 WHEN {q.unknown} THEN 2 ELSE 0 END"
         # where an early stage may match and the latest not, every row is kept for its key; its columns stay empty
         column = "CASE WHEN {match} > 0 THEN {name} END AS {name}, " if self._keeps_every_row else "{name}, "
@@ -327,18 +330,28 @@ class Scan:
 
     def _insert(self, path: str, part: int, options: str) -> int:
         """Read a file into `hits`; give how many rows the engine saw."""
-        self.connection.execute(f"INSERT INTO hits {self._select(path, part, options)}")
-        rows = self.parts[part].rows = rows_read(self.connection)
-        return rows
+        now = self.parts[part]
+        if now.reading is Reading.TOLERANT and now.input.is_clean_at_ends:
+            now.reading = Reading.STRICT
+        try:
+            self.connection.execute(f"INSERT INTO hits {self._select(path, part, options)}")
+        except engine().InvalidInputException as exc:
+            if now.reading is not Reading.STRICT or _TOO_LONG in str(exc):
+                raise
+            now.reading = Reading.TOLERANT
+            self.connection.execute(f"INSERT INTO hits {self._select(path, part, options)}")
+        now.rows = rows_read(self.connection)
+        return now.rows
 
-    def kept_ordinals(self, path: str, one: Input | None) -> list[int]:
-        """Give the numbers of the lines that gave the rows of a part, in order. `one` is given for a whole input."""
-        return self._ordinals(path, _unpacking(one) if one else _BLOCK_OPTIONS, self._keep())
+    def kept_ordinals(self, part: int, path: str) -> list[int]:
+        """Give the numbers of the lines that gave the rows of a part, in order."""
+        return self._ordinals(part, path, self._keep())
 
-    def _ordinals(self, path: str, options: str, condition: str) -> list[int]:
+    def _ordinals(self, part: int, path: str, condition: str) -> list[int]:
         """Give the numbers of lines for which the condition holds, as the engine counts: blank lines have none."""
-        q = self.question
-        rows = self.relation.select(q.reads, q.used, path, options, key=self.key)
+        q, now = self.question, self.parts[part]
+        options = _unpacking(now.input) if now.lines is None else _BLOCK_OPTIONS
+        rows = self.relation.select(q.reads, q.used, path, options, reading=now.reading, key=self.key)
         found = self.connection.cursor().execute(
             f"SELECT n FROM (SELECT row_number() OVER () - 1 AS n, * FROM (SELECT {self._names()} FROM ({rows}))) "
             f"WHERE {condition}"
