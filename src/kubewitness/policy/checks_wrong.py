@@ -74,7 +74,7 @@ def _fields_at(path: str) -> list[str]:
 
 @check(
     KW203="a user or group with a glob; names are compared exactly, so it never matches",
-    KW216="a group where users belong, or a user where groups belong",
+    KW215="a group where users belong, or a user where groups belong",
 )
 def names(context: Context) -> Iterator[Finding]:
     """Find users and groups that no one can have."""
@@ -91,7 +91,7 @@ def names(context: Context) -> Iterator[Finding]:
                 elif wrong_kind.fullmatch(name):
                     kind = "group" if field == "users" else "user"
                     message = f'"{name}" is a {kind}, so it never matches in {field}'
-                    yield context.finding("KW216", path, message, f"move it to {right_field}")
+                    yield context.finding("KW215", path, message, f"move it to {right_field}")
 
 
 def _exact(name: str, field: str) -> str:

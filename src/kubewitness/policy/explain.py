@@ -160,8 +160,6 @@ def _resource_hint(entry: GroupResources, request: Attributes) -> str:
         return ""
     if subresource and resource in entry.resources:
         return f"{resource} does not cover {resource}/{subresource}; write {resource}/{subresource} or {resource}/*"
-    if not subresource and any(pattern.startswith(f"{resource}/") for pattern in entry.resources):
-        return f"a subresource does not cover {resource} itself; add {resource}"
     if entry.resource_names and not request.name:
         return "this request has no name in its URL, so resourceNames cannot match it"
     if any("*" in pattern and fnmatch.fnmatchcase(resource, pattern) for pattern in entry.resources):

@@ -157,7 +157,9 @@ def query_values(query: str) -> dict[str, str]:
 
 
 def _decoded(text: str) -> str:
-    return unquote_to_bytes(text).decode("utf-8", "surrogateescape") if "%" in text else text
+    if "%" not in text:
+        return text
+    return unquote_to_bytes(text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogateescape")
 
 
 def _parts(path: str) -> tuple[str, str, list[str]] | None:

@@ -51,13 +51,24 @@ SAME_IN_EVERY_STAGE = frozenset({
     "user.username", "user.uid", "user.groups", "user.extra",
     "objectRef.resource", "objectRef.subresource", "objectRef.apiGroup", "objectRef.apiVersion",
 })  # fmt: skip
-"""Set when the request comes in (k8s.io/apiserver/pkg/audit/request.go). Namespace, name, uid and resourceVersion are
-not among them: LogRequestObject fills them from the body."""
+"""Set when the request comes in (k8s.io/apiserver/pkg/audit/request.go)."""
+
+FILLED_LATER = frozenset({
+    "objectRef.namespace", "objectRef.name", "objectRef.uid", "objectRef.resourceVersion",
+})  # fmt: skip
+"""Set when the request comes in, or, where absent then, from its body (LogRequestObject); never changed."""
 
 LEVELS = ("None", "Metadata", "Request", "RequestResponse")
 STAGES = ("RequestReceived", "ResponseStarted", "ResponseComplete", "Panic")
-_RANK = "CASE stage " + " ".join(f"WHEN '{stage}' THEN {rank}" for rank, stage in enumerate(STAGES)) + " END"
-_NOT_AN_EVENT = f"stage IS NULL OR stage NOT IN ({', '.join(map(literal, STAGES))}) OR kind <> 'Event'"
+# ResponseComplete stands first in both, because that settles nearly every row with one comparison
+_RANK = (
+    "CASE stage WHEN 'ResponseComplete' THEN 2 WHEN 'RequestReceived' THEN 0 "
+    "WHEN 'ResponseStarted' THEN 1 WHEN 'Panic' THEN 3 END"
+)
+_NOT_AN_EVENT = (
+    f"stage IS NULL OR (stage <> 'ResponseComplete' AND stage NOT IN ({', '.join(map(literal, STAGES))}))"
+    " OR kind <> 'Event'"
+)
 
 
 class Reading(enum.Enum):

@@ -10,7 +10,8 @@ Three ways of reading: *in place* (plain and .zst files of one Event a line), in
 engine, .zst that the engine gives up on), and *rescued* (every other shape: all of it through the tolerant path).
 
 Columns of `hits` besides those asked for: `_match` (1 yes, 2 unknown, 0 kept for its key), `_odd`, `_rank` of the
-stage, `_key` of the request, `_part` (index into `parts`) and `_place` (index within a rescued part).
+stage, `_doubt` (a later stage may not match), `_key` of the request, `_part` (index into `parts`) and `_place` (index
+within a rescued part).
 """
 
 # ruff: noqa: S608 - writing SQL is what this module is for; names and texts go through identifier() and literal()
@@ -26,11 +27,12 @@ from kubewitness.look.query.relation import Key, Reading, Relation
 from kubewitness.look.query.relation_names import every_name, identifier, rows_read
 from kubewitness.look.query.scan_blocks import BLOCK_BYTES, Block, BlockFiles, blocks
 from kubewitness.look.query.scan_lines import Line, count_lines, pick, regions
-from kubewitness.look.query.scan_rescue import Rescued, rescue
 from kubewitness.look.query.source import Input
 
 if TYPE_CHECKING:
     import duckdb
+
+    from kubewitness.look.query.scan_rescue import Rescued
 
 _BODIES = frozenset({"requestObject", "responseObject"})
 _TOO_LONG = "maximum_object_size"
@@ -73,8 +75,12 @@ class Question:
     where: str = "TRUE"
     unknown: str = "FALSE"
     joins_stages: bool = True
-    same_in_every_stage: bool = True
-    """The conditions read only what all stages of a request have in common."""
+    changes_with_stage: bool = False
+    """The conditions read what an early stage of a request does not tell about the latest."""
+    filled_later: tuple[str, ...] = ()
+    """Columns that the conditions read and that an early stage may lack."""
+    is_ordered: bool = True
+    """The order of rows can be seen in the answer."""
     keeps_bytes: bool = False
 
 
@@ -89,14 +95,17 @@ class Scan:
     parts: list[Part] = field(default_factory=list)
     done_bytes: int = 0
     key: Key = Key.REQUEST
+    keeps_every_row: bool = False
+    """Keep rows that do not match too, empty but for their key: an early stage may match, and the latest not."""
 
     def progress_bytes(self) -> int:
         """How many bytes have been read, as far as known. May be asked from another thread."""
         return self.done_bytes
 
-    def read(self, inputs: Iterable[Input], key: Key) -> list[FileAccount]:
+    def read(self, inputs: Iterable[Input], key: Key, *, keeps_every_row: bool = False) -> list[FileAccount]:
         """Make `hits` anew and read every input into it."""
         self.key = key
+        self.keeps_every_row = keeps_every_row
         self.parts.clear()
         self.done_bytes = 0
         self.connection.execute(f"CREATE OR REPLACE TABLE hits AS {self._select('/dev/null', 0)} LIMIT 0")
@@ -198,13 +207,13 @@ class Scan:
         self.connection.execute("DELETE FROM hits WHERE _part IN (SELECT unnest(?))", [mine])
 
     def _rescue_lines(self, groups: Iterable[Iterable[Line]], one: Input, account: FileAccount) -> None:
-        def rescued() -> Iterator[Rescued | Damage]:
+        def rescued() -> "Iterator[Rescued | Damage]":
             for group in groups:
                 yield from self._rescue_region(iter(group), one, account)
 
         self._insert_rescued(rescued(), one, account)
 
-    def _rescue_region(self, group: Iterator[Line], one: Input, account: FileAccount) -> Iterator[Rescued | Damage]:
+    def _rescue_region(self, group: Iterator[Line], one: Input, account: FileAccount) -> "Iterator[Rescued | Damage]":
         first = next(group)
         count = 1
 
@@ -214,6 +223,8 @@ class Scan:
             for line in group:
                 count += 1
                 yield line.raw
+
+        from kubewitness.look.query.scan_rescue import rescue
 
         is_open = first.raw.rstrip().endswith((b"{", b"["))
         for found in rescue(
@@ -232,6 +243,8 @@ class Scan:
     # --- rescued --------------------------------------------------------------------------------------------
 
     def _rescue_all(self, one: Input, account: FileAccount) -> None:
+        from kubewitness.look.query.scan_rescue import rescue
+
         torn: list[TornError] = []
 
         def chunks() -> Iterator[bytes]:
@@ -245,7 +258,7 @@ class Scan:
         for exc in torn:
             account.add_damage(_torn(one, exc.decompressed_bytes, exc.reason))
 
-    def _insert_rescued(self, found: Iterable[Rescued | Damage], one: Input, account: FileAccount) -> None:
+    def _insert_rescued(self, found: "Iterable[Rescued | Damage]", one: Input, account: FileAccount) -> None:
         batch: list[Rescued] = []
         size = 0
         for x in found:
@@ -260,7 +273,7 @@ class Scan:
         if batch:
             self._insert_batch(batch, one, account)
 
-    def _insert_batch(self, batch: list[Rescued], one: Input, account: FileAccount) -> None:
+    def _insert_batch(self, batch: "list[Rescued]", one: Input, account: FileAccount) -> None:
         keeps = self.question.keeps_bytes
         places = [Place(x.record.item.offset, x.record.item.line, x.record.item.raw if keeps else b"") for x in batch]
         part = self._new_part(Part(one, places=places, reading=Reading.TRUSTED))
@@ -300,13 +313,16 @@ class Scan:
             is_rescued = reading is Reading.TRUSTED
         rows = self.relation.select(q.reads, q.used, path, options, name, reading=reading, key=self.key)
         match = "1" if q.where == "TRUE" else f"CASE WHEN {q.where} THEN 1 WHEN {q.unknown} THEN 2 ELSE 0 END"
-        # where an early stage may match and the latest not, every row is kept for its key; its columns stay empty
-        column = "CASE WHEN {match} > 0 THEN {name} END AS {name}, " if self._keeps_every_row else "{name}, "
-        columns = "".join(column.format(match=match, name=identifier(name)) for name in q.columns)
+        names = [identifier(column) for column in q.columns]
+        if self.keeps_every_row:
+            names = [f"CASE WHEN ({match}) > 0 THEN {name} END AS {name}" for name in names]
+        columns = "".join(f"{name}, " for name in names)
+        lacking = " OR ".join(f"{identifier(column)} IS NULL" for column in q.filled_later)
+        doubt = f"_rank < 2 AND ({lacking})" if lacking else "FALSE"
         place = "row_number() OVER () - 1" if is_rescued else "NULL"
         return (
             f"SELECT {columns}({match})::TINYINT AS _match, CASE WHEN _odd THEN TRUE ELSE FALSE END AS _odd, "
-            f"_rank::TINYINT AS _rank, _key, {part} AS _part, ({place})::INTEGER AS _place "
+            f"_rank::TINYINT AS _rank, {doubt} AS _doubt, _key, {part} AS _part, ({place})::INTEGER AS _place "
             f"FROM (SELECT {self._names()} FROM ({rows})) WHERE {'TRUE' if is_rescued else self._keep()}"
         )
 
@@ -314,14 +330,10 @@ class Scan:
         named = every_name(self.question.used)
         return f"{named}{', ' if named else ''}_odd, _rank, _key"
 
-    @property
-    def _keeps_every_row(self) -> bool:
-        return self.key is not Key.NONE and not self.question.same_in_every_stage
-
     def _keep(self) -> str:
         """Condition for a row to be kept."""
         q = self.question
-        if self._keeps_every_row:
+        if self.keeps_every_row:
             return "TRUE"
         keep = [q.where, q.unknown, "_odd"]
         if self.key is not Key.NONE:
@@ -375,7 +387,7 @@ def _torn(one: Input, offset: int, reason: str) -> Damage:
     return Damage(one.name, offset, 0, 0, reason, b"", DamageKind.TORN)
 
 
-def _counted(found: Iterable[Rescued | Damage], account: FileAccount) -> Iterator[Rescued | Damage]:
+def _counted(found: "Iterable[Rescued | Damage]", account: FileAccount) -> "Iterator[Rescued | Damage]":
     for x in found:
         account.lines += 1
         yield x

@@ -10,7 +10,6 @@ Pipes are spooled to an unlinked file of mode 0600, as a question may need two p
 import os
 import stat
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,6 +103,8 @@ def _open(source: str) -> Input:
 
 
 def _spool(path: str) -> BinaryIO:
+    import tempfile
+
     spool: BinaryIO = tempfile.TemporaryFile(prefix="kubewitness-")  # noqa: SIM115 - lives as long as its Input
     with Path(path).open("rb", buffering=0) as pipe:
         while chunk := pipe.read(1 << 20):
