@@ -154,7 +154,18 @@ class Vocabulary:
     groups: tuple[str, ...]
     request_users: tuple[str | None, ...]
     verbs: tuple[str, ...] = ("get", "create", "list", "delete", "watch", "*", "post")
-    request_verbs: tuple[str, ...] = ("get", "create", "list", "delete", "watch", "*", "post", "deletecollection", "")
+    request_verbs: tuple[str, ...] = (
+        "get",
+        "create",
+        "list",
+        "delete",
+        "watch",
+        "*",
+        "post",
+        "put",
+        "deletecollection",
+        "",
+    )
     namespaces: tuple[str, ...] = ("", "dev", "ops", "*")
     request_namespaces: tuple[str, ...] = ("", "dev", "ops", "*", "nsx", "x1")
     names: tuple[str, ...] = ("", "dev", "x1", "a/b")

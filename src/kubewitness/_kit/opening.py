@@ -14,12 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Protocol, cast
 
-import zstandard
-from isal import igzip, isal_zlib
-
 CHUNK_BYTES = 1 << 20  # large enough that decompression, not Python, takes the time
 
-_IsalError = cast("type[Exception]", isal_zlib.error)  # its stub says that the class is an instance
 _ZSTD_FRAME = b"\x28\xb5\x2f\xfd"
 _ZSTD_SKIPPABLE = range(0x184D2A50, 0x184D2A60)
 
@@ -61,7 +57,7 @@ def read_chunks(path: str | Path, chunk_bytes: int = CHUNK_BYTES) -> Iterator[by
             while chunk := reader.read(chunk_bytes):
                 given += len(chunk)
                 yield chunk
-        except (EOFError, zlib.error, _IsalError, gzip.BadGzipFile, zstandard.ZstdError) as exc:
+        except _damage(compression_of(head)) as exc:
             raise TornError(str(exc) or type(exc).__name__, given) from exc
         if compression_of(head) is Compression.ZSTD and (cut := torn_zstd(path)) is not None:
             raise TornError(f"the zstd data ends within a frame, at byte {cut} of the file", given)
@@ -76,11 +72,31 @@ def _reader(raw: BinaryIO, compression: Compression) -> _Reader:
         case Compression.NONE:
             return raw
         case Compression.GZIP:
+            from isal import igzip
+
             packed: _Reader = igzip.IGzipFile(fileobj=raw, mode="rb")  # type: ignore[no-untyped-call]
             return packed
         case Compression.ZSTD:
+            import zstandard
+
             decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 31)
             return decompressor.stream_reader(raw, read_size=CHUNK_BYTES, read_across_frames=True)
+
+
+def _damage(compression: Compression) -> tuple[type[Exception], ...]:
+    """Give what the library for this packing raises; each is imported only where it is used."""
+    match compression:
+        case Compression.NONE:
+            return ()
+        case Compression.GZIP:
+            from isal import isal_zlib
+
+            # the stub of isal says that its error is an instance
+            return (EOFError, zlib.error, gzip.BadGzipFile, cast("type[Exception]", isal_zlib.error))
+        case Compression.ZSTD:
+            import zstandard
+
+            return (zstandard.ZstdError,)
 
 
 def torn_zstd(path: str | Path) -> int | None:

@@ -14,7 +14,8 @@ _REASONS = 4
 
 
 def say(text: str) -> None:
-    """Say one line on standard error."""
+    """Say one line on standard error, below what standard output has so far."""
+    sys.stdout.flush()
     print(printable(text), file=sys.stderr)  # noqa: T201
 
 
@@ -49,8 +50,8 @@ def _span(log: Log) -> str:
 def _tell_unknown(log: Log, unknown: int) -> None:
     """Say how many requests could match, and what would have told: the usual reasons, the most frequent first."""
     reasons, looked_at = log.why_unknown()
-    say(f"{counted(unknown, 'request')} could match, but the log cannot tell:")
     shown = reasons.most_common(_REASONS)
+    say(f"{counted(unknown, 'request')} could match, but the log cannot tell{':' if shown else ''}")
     digits = len(f"{shown[0][1]:,}") if shown else 0
     for reason, count in shown:
         say(f"  {count:>{digits},}  {reason}")

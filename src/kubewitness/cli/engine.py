@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 from kubewitness._kit.opening import Compression
 from kubewitness.cli.errors import UserError
@@ -25,6 +25,9 @@ from kubewitness.look.query.account import Account, FileAccount
 from kubewitness.look.query.lockdown import QueryError
 from kubewitness.look.query.run import Answer, Events, open_events
 from kubewitness.look.query.source import Input, SourceError
+
+if TYPE_CHECKING:
+    from kubewitness.event.types import Event
 
 Stages: TypeAlias = Literal["latest", "all"]
 
@@ -116,7 +119,15 @@ class Log:
         answer = self._ask(select(["_row"], limit=_EXPLAINED), self._stages, condition=condition, keeps_bytes=True)
         raw = answer.exact_bytes([row for (row,) in answer])
         found = [found for found in read_all((line + b"\n" for line in raw), "") if isinstance(found, Record)]
-        reasons = Counter(reason for record in found for reason in why_unknown(condition.filter, record.event))
+        reasons: Counter[str] = Counter()
+        for record in found:
+            # a field that a flag and --where both name is told once
+            reasons.update(
+                {
+                    *why_unknown(condition.filter, record.event),
+                    *(f"{path}: {words}" for path in condition.named if (words := _lacking(path, record.event))),
+                }
+            )
         return reasons, len(found)
 
     def facts(self) -> Facts:
@@ -154,6 +165,16 @@ class Log:
         if condition is self._condition:
             self._account = answer.account
         return answer
+
+
+def _lacking(path: str, event: "Event") -> str | None:
+    """Say why this Event could not hold a field; None if it holds it, or could have."""
+    from kubewitness.event.derive import expand
+    from kubewitness.event.expr import Ref
+    from kubewitness.event.expr_evaluate import evaluate
+    from kubewitness.event.recordable import why
+
+    return why(path, event) if evaluate(expand(Ref(path)), event) is None else None
 
 
 def select(columns: Iterable[str], *, in_time: bool = True, limit: int | None = None) -> str:

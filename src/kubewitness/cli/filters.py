@@ -5,11 +5,14 @@ What the values mean is `look.query.syntax`; here they are named, explained, col
 """
 
 import argparse
+import re
 import time
 from dataclasses import dataclass
 
 from kubewitness.cli.errors import UserError
-from kubewitness.event.expr import TRUE, Expr
+from kubewitness.event.expr import FALSE, TRUE, And, Expr, IsNull, Ref
+from kubewitness.event.fields import FIELDS
+from kubewitness.event.recordable import unrecordable
 from kubewitness.look.query import sql
 from kubewitness.look.query.syntax import ACTOR_KINDS, FlagError, filter_of
 
@@ -45,6 +48,8 @@ class Condition:
     filter: Expr = TRUE
     where: str = "TRUE"
     unknown: str = "FALSE"
+    named: tuple[str, ...] = ()
+    """Paths that `--where` names and that could be kept out of an Event."""
 
 
 def add_filter_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,10 +95,34 @@ def condition_of(args: argparse.Namespace) -> Condition:
     except FlagError as error:
         raise UserError(str(error)) from error
     where, unknown = sql.where(wanted), sql.unknown(wanted)
-    if args.where:
-        where = args.where if wanted == TRUE else f"({where}) AND ({args.where}\n)"
-        unknown = unknown if unknown == "FALSE" else f"({unknown}) AND ({args.where}\n)"
-    return Condition(wanted, where, unknown)
+    return Condition(wanted, where, unknown) if not args.where else _and_where(wanted, where, unknown, args.where)
+
+
+def _and_where(wanted: Expr, where: str, unknown: str, free: str) -> Condition:
+    """Add a condition in SQL, which is unknown where it is NULL and a field it names could not be recorded."""
+    named = fields_named(free)
+    lacking = [sql.where(And((IsNull(Ref(path)), unrecordable(path)))) for path in named]
+    free = f"({free}\n)"
+    perhaps = f"({free} IS NULL AND ({' OR '.join(f'({one})' for one in lacking)}))" if lacking else "FALSE"
+    either = free if perhaps == "FALSE" else f"({free} OR {perhaps})"
+    both = [f"({unknown}) AND {either}"] if unknown != "FALSE" else []
+    both += [f"({where}) AND {perhaps}"] if perhaps != "FALSE" else []
+    return Condition(
+        wanted,
+        free if wanted == TRUE else f"({where}) AND {free}",
+        " OR ".join(f"({one})" for one in both) or "FALSE",
+        named,
+    )
+
+
+def fields_named(free: str) -> tuple[str, ...]:
+    """Give the paths of the fields that this SQL may read and that can be kept out of an Event; rather too many."""
+    words = {word.lower() for word in re.findall(r"\w+", free)}
+    return tuple(
+        field.path
+        for field in FIELDS
+        if (field.column in words or set(field.path.lower().split(".")) <= words) and unrecordable(field.path) != FALSE
+    )
 
 
 def given(args: argparse.Namespace) -> dict[str, list[str]]:

@@ -37,6 +37,9 @@ proved before it is printed. What was done is told on standard error. Comments a
 
   kubewitness policy minify audit-policy.yaml > smaller.yaml
 """
+# regions of one class: what a reader takes in, and what a program may want
+_MOST_LINES = 2
+_MOST_REGIONS = 8
 _UNIVERSE = "requests to think of: `possible`, those a server can see (default), or `any` combination of members"
 
 
@@ -80,7 +83,8 @@ def run_diff(args: argparse.Namespace) -> int:
 
     try:
         found = Diff(_load(args.old), _load(args.new), Universe(args.universe))
-        shown = [(change, *found.regions(change)) for change in found.changes]
+        most = _MOST_LINES if args.output == "text" else _MOST_REGIONS
+        shown = [(change, *found.regions(change, most)) for change in found.changes]
     except TooHardError as error:
         raise UserError(str(error), ExitCode.INCOMPLETE) from error
     if args.output == "json":

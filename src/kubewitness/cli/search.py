@@ -9,7 +9,6 @@ import argparse
 import itertools
 import sys
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
 
 from kubewitness.cli.answer import conclude, say
 from kubewitness.cli.columns import Shown, chosen, maker, reads_of
@@ -28,7 +27,6 @@ HELP = """Find requests by who, what, where, when and result.
   kubewitness search --code 403 --user '!system:*' -o wide audit.log
   kubewitness search --audit-id 7f3c... --stages all -o jsonl audit.log"""
 
-T = TypeVar("T")
 _WHOLE = ("jsonl", "json", "yaml")
 
 
@@ -66,11 +64,14 @@ def run(args: argparse.Namespace) -> int:
             sys.stdout.write(f"{count}\n")
         elif _is_whole(args):
             events = progress.until_first(log.raw(args.limit and args.limit + 1))
-            count = write_events(_first(events, args.limit), args.output, output)
+            count = write_events(itertools.islice(events, args.limit or None), args.output, output)
+            _tell_more(events, args.limit)
         else:
             rows = progress.until_first(log.query(_statement(args, shown)))
             columns = [item.column for item in shown]
-            count = write_rows(map(maker(shown), _first(rows, args.limit)), columns, args.output, output)
+            first = itertools.islice(rows, args.limit or None)
+            count = write_rows(map(maker(shown), first), columns, args.output, output)
+            _tell_more(rows, args.limit)
         return conclude(log, args, found=count)
 
 
@@ -85,15 +86,9 @@ def _statement(args: argparse.Namespace, shown: Iterable[Shown]) -> str:
     return select(reads_of(tuple(shown)), limit=args.limit and args.limit + 1)
 
 
-def _first(items: Iterable[T], limit: int | None) -> Iterator[T]:
-    """Give the first ones; if there are more, say so after them."""
-    stream = iter(items)
-    if not limit:
-        yield from stream
-        return
-    yield from itertools.islice(stream, limit)
-    if next(stream, None) is not None:
-        sys.stdout.flush()
+def _tell_more(rest: Iterator[object], limit: int | None) -> None:
+    """Say below the answer that there is more, if there is."""
+    if limit and next(rest, None) is not None:
         say(f"the first {limit:,} are shown, there are more: raise --limit, or --count them")
 
 

@@ -15,3 +15,7 @@ class NoteError(SealError):
 
 class TileError(SealError):
     """A tile is missing, cut short or named wrongly."""
+
+
+class LeafError(SealError):
+    """An Event, or what is left of it, is not what its leaf commits to."""

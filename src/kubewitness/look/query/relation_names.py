@@ -8,6 +8,7 @@ relation with every name, and the scan of the plan lists what is left after prun
 
 # ruff: noqa: S608 - writing SQL is what this module is for; names and texts go through identifier() and literal()
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -94,6 +95,26 @@ def scanned(plan_json: str) -> set[str]:
             found.update([projections] if isinstance(projections, str) else projections)
         waiting.extend(node.get("children", []))
     return found - {""}
+
+
+_ORDERLESS = re.compile(r"(count_star|count|sum|sum_no_overflow|min|max|avg)\(.*\)")
+
+
+def ignores_order(plan_json: str) -> bool:
+    """Say whether a plan adds up its rows in ways to which their order does not matter."""
+    waiting: list[tuple[dict[str, Any], bool]] = [(node, False) for node in json.loads(plan_json)]
+    while waiting:
+        node, is_added_up = waiting.pop()
+        name = node["name"].strip()
+        if "Aggregates" in node["extra_info"]:
+            is_added_up = True
+            aggregates = node["extra_info"]["Aggregates"]
+            if not all(map(_ORDERLESS.fullmatch, [aggregates] if isinstance(aggregates, str) else aggregates)):
+                return False
+        elif (name == "READ_NDJSON" and not is_added_up) or (is_added_up and ("LIMIT" in name or "WINDOW" in name)):
+            return False
+        waiting.extend((child, is_added_up) for child in node["children"])
+    return True
 
 
 def rows_read(connection: "duckdb.DuckDBPyConnection") -> int:

@@ -24,10 +24,10 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from kubewitness.look.query import sql as sql_words
+from kubewitness.event.fields import by_column, by_path
 from kubewitness.look.query.account import Account
 from kubewitness.look.query.lockdown import QueryError, check_select, engine_errors, locked, seal, tidy
-from kubewitness.look.query.relation import SAME_IN_EVERY_STAGE, WIRE_PATHS, Key, Relation
+from kubewitness.look.query.relation import FILLED_LATER, SAME_IN_EVERY_STAGE, WIRE_PATHS, Key, Relation
 from kubewitness.look.query.relation_names import (
     ALIASES,
     COLUMNS,
@@ -36,11 +36,11 @@ from kubewitness.look.query.relation_names import (
     columns_of,
     every_name,
     identifier,
+    ignores_order,
     scanned,
 )
 from kubewitness.look.query.scan import Question, Scan
 from kubewitness.look.query.scan_blocks import BlockFiles
-from kubewitness.look.query.scan_bytes import exact_bytes
 from kubewitness.look.query.source import Input, find_inputs
 
 if TYPE_CHECKING:
@@ -61,16 +61,19 @@ def open_events(
 
     `derived` gives the SQL of the derived columns; by default that of `look.query.sql`.
     """
-    definitions = sql_words.derived_columns() if derived is None else derived
-    return Events(find_inputs(sources), Relation(definitions, os.urandom(16).hex(), cluster), memory_bytes)
+    return Events(find_inputs(sources), cluster, derived, memory_bytes)
 
 
 class Events:
     """Inputs to ask questions of. Each question reads them anew; use as a context manager."""
 
-    def __init__(self, inputs: Sequence[Input], relation: Relation, memory_bytes: int) -> None:
+    def __init__(
+        self, inputs: Sequence[Input], cluster: str | None, derived: Mapping[str, str] | None, memory_bytes: int
+    ) -> None:
         self.inputs = list(inputs)
-        self._relation = relation
+        self._cluster = cluster
+        self._derived = derived
+        self._nonce = os.urandom(16).hex()
         self._memory_bytes = memory_bytes
         self._files = BlockFiles()
         self._scan: Scan | None = None
@@ -121,7 +124,9 @@ class Events:
             check_select(connection, sql)
             where, unknown = (_bracket(connection, condition) for condition in (where, unknown))
             question = self._plan(connection, sql, where, unknown, stages, keeps_bytes)
-            scan = self._scan = Scan(connection, self._relation, question, self._files)
+            if not question.is_ordered and not keeps_bytes:
+                connection.execute("SET preserve_insertion_order = false")
+            scan = self._scan = Scan(connection, self._relation(question.used), question, self._files)
             account = self._read(scan, stages)
             account.unknown = _count(connection, "_match = 2 AND NOT _odd")
             _create_views(connection, question)
@@ -134,6 +139,14 @@ class Events:
             connection.interrupt()
             connection.close()
             raise
+
+    def _relation(self, used: Iterable[str]) -> Relation:
+        derived = self._derived
+        if derived is None and any(by_column(column).is_derived for column in used):
+            from kubewitness.look.query.sql import derived_columns
+
+            derived = self._derived = derived_columns()
+        return Relation(derived or {}, self._nonce, self._cluster)
 
     def _plan(
         self,
@@ -149,15 +162,18 @@ class Events:
         connection.execute(f"CREATE VIEW events AS SELECT *, 0::BIGINT AS _row FROM ({TWIN})")
         connection.execute("CREATE VIEW requests AS FROM events")
         is_about_names = re.match(r"\s*(describe|desc|show)\b", sql, re.IGNORECASE) is not None
-        columns = list(COLUMNS) if is_about_names else columns_of(_names_used(connection, sql))
+        plan = _plan_of(connection, "SELECT 1" if is_about_names else sql)
+        columns = list(COLUMNS) if is_about_names else columns_of(scanned(plan))
         used = sorted({*columns, *columns_of(_names_used(connection, f"{conditions} FROM events"))}, key=COLUMNS.index)
-        rows = self._relation.select(WIRE_PATHS, used, "/dev/null")
+        relation = self._relation(used)
+        rows = relation.select(WIRE_PATHS, used, "/dev/null")
         connection.execute(f"CREATE VIEW deep AS SELECT {every_name(used) or '1'} FROM ({rows})")
         reads = _names_used(connection, "FROM deep")
         of_where = _names_used(connection, f"{conditions} FROM deep")
         for view in ("deep", "requests", "events"):
             connection.execute(f"DROP VIEW {view}")
-        mark = self._relation.mark
+        mark = relation.mark
+        decides = _whole_paths(of_where - {mark})
         return Question(
             tuple(columns),
             tuple(used),
@@ -165,18 +181,26 @@ class Events:
             where,
             unknown,
             joins_stages=stages == "latest" or re.search(r"\brequests\b", sql, re.IGNORECASE) is not None,
-            same_in_every_stage=_whole_paths(of_where - {mark}) <= SAME_IN_EVERY_STAGE,
+            changes_with_stage=not decides <= SAME_IN_EVERY_STAGE | FILLED_LATER,
+            filled_later=tuple(by_path(path).column for path in sorted(decides & FILLED_LATER)),
+            is_ordered=not ignores_order(plan),
             keeps_bytes=keeps_bytes,
         )
 
     def _read(self, scan: Scan, stages: str) -> Account:
+        question = scan.question
         if stages == "all":
-            return Account(scan.read(self.inputs, Key.REQUEST if scan.question.joins_stages else Key.NONE))
+            return Account(scan.read(self.inputs, Key.REQUEST if question.joins_stages else Key.NONE))
+        every = question.changes_with_stage
         if not any(one.shares_audit_ids for one in self.inputs):
-            account = Account(scan.read(self.inputs, Key.AUDIT_ID))
-            if not _shares_keys(scan.connection):  # every row is a request of its own
-                return account
-        account = Account(scan.read(self.inputs, Key.REQUEST))
+            account = Account(scan.read(self.inputs, Key.AUDIT_ID, keeps_every_row=every))
+            if not _shares_keys(scan.connection):  # every row is a request of its own, or the only one of it here
+                if not _has_doubt(scan.connection):
+                    return account
+                every = True
+        account = Account(scan.read(self.inputs, Key.REQUEST, keeps_every_row=every))
+        if not every and _has_doubt(scan.connection):
+            account = Account(scan.read(self.inputs, Key.REQUEST, keeps_every_row=True))
         _keep_latest(scan.connection)
         return account
 
@@ -206,6 +230,8 @@ class Answer:
 
     def exact_bytes(self, rows: Iterable[int]) -> Iterator[bytes]:
         """Give the bytes of these Events (`_row` of `events`) as they stand in the input, in the order of `rows`."""
+        from kubewitness.look.query.scan_bytes import exact_bytes
+
         return exact_bytes(self._scan, list(rows))
 
     def close(self) -> None:
@@ -222,8 +248,12 @@ def _bracket(connection: "duckdb.DuckDBPyConnection", condition: str) -> str:
 
 
 def _names_used(connection: "duckdb.DuckDBPyConnection", sql: str) -> set[str]:
+    return scanned(_plan_of(connection, sql))
+
+
+def _plan_of(connection: "duckdb.DuckDBPyConnection", sql: str) -> str:
     row = connection.execute(f"EXPLAIN (FORMAT json) {sql}").fetchone()
-    return scanned(row[1]) if row else set()
+    return str(row[1]) if row else "[]"
 
 
 def _whole_paths(names: Iterable[str]) -> frozenset[str]:
@@ -235,6 +265,10 @@ def _whole_paths(names: Iterable[str]) -> frozenset[str]:
 def _count(connection: "duckdb.DuckDBPyConnection", condition: str) -> int:
     row = connection.execute(f"SELECT count(*) FROM hits WHERE {condition}").fetchone()
     return int(row[0]) if row else 0
+
+
+def _has_doubt(connection: "duckdb.DuckDBPyConnection") -> bool:
+    return _count(connection, "_match > 0 AND _doubt AND NOT _odd") > 0
 
 
 def _shares_keys(connection: "duckdb.DuckDBPyConnection") -> bool:

@@ -4,12 +4,14 @@ One pass over the inputs: rows that answer the question into a table, every othe
 The table `hits` gets a row for each Event that matches, or whose answer is unknown, in input order. In the same pass
 the odd lines (see `relation`) are counted; only where there are any, a second pass numbers them, `scan_lines` finds
 their bytes and `scan_rescue` makes Events or Damage of them. So a clean log is parsed once, and a damaged one exactly.
+The first attempt is strict, which is faster and ends at the first bad line; then the tolerant one counts them all.
 
 Three ways of reading: *in place* (plain and .zst files of one Event a line), in *blocks* (.gz, lines too long for the
 engine, .zst that the engine gives up on), and *rescued* (every other shape: all of it through the tolerant path).
 
 Columns of `hits` besides those asked for: `_match` (1 yes, 2 unknown, 0 kept for its key), `_odd`, `_rank` of the
-stage, `_key` of the request, `_part` (index into `parts`) and `_place` (index within a rescued part).
+stage, `_doubt` (a later stage may not match), `_key` of the request, `_part` (index into `parts`) and `_place` (index
+within a rescued part).
 """
 
 # ruff: noqa: S608 - writing SQL is what this module is for; names and texts go through identifier() and literal()
@@ -21,15 +23,16 @@ from kubewitness._kit.opening import Compression, TornError, torn_zstd
 from kubewitness.event.items import Damage, DamageKind
 from kubewitness.look.query.account import FileAccount
 from kubewitness.look.query.lockdown import engine
-from kubewitness.look.query.relation import Key, Relation
+from kubewitness.look.query.relation import Key, Reading, Relation
 from kubewitness.look.query.relation_names import every_name, identifier, rows_read
 from kubewitness.look.query.scan_blocks import BLOCK_BYTES, Block, BlockFiles, blocks
 from kubewitness.look.query.scan_lines import Line, count_lines, pick, regions
-from kubewitness.look.query.scan_rescue import Rescued, rescue
 from kubewitness.look.query.source import Input
 
 if TYPE_CHECKING:
     import duckdb
+
+    from kubewitness.look.query.scan_rescue import Rescued
 
 _BODIES = frozenset({"requestObject", "responseObject"})
 _TOO_LONG = "maximum_object_size"
@@ -58,6 +61,7 @@ class Part:
     places: list[Place] | None = None
     rows: int = 0
     """How many rows the engine saw."""
+    reading: Reading = Reading.TOLERANT
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +75,12 @@ class Question:
     where: str = "TRUE"
     unknown: str = "FALSE"
     joins_stages: bool = True
-    same_in_every_stage: bool = True
-    """The conditions read only what all stages of a request have in common."""
+    changes_with_stage: bool = False
+    """The conditions read what an early stage of a request does not tell about the latest."""
+    filled_later: tuple[str, ...] = ()
+    """Columns that the conditions read and that an early stage may lack."""
+    is_ordered: bool = True
+    """The order of rows can be seen in the answer."""
     keeps_bytes: bool = False
 
 
@@ -87,14 +95,17 @@ class Scan:
     parts: list[Part] = field(default_factory=list)
     done_bytes: int = 0
     key: Key = Key.REQUEST
+    keeps_every_row: bool = False
+    """Keep rows that do not match too, empty but for their key: an early stage may match, and the latest not."""
 
     def progress_bytes(self) -> int:
         """How many bytes have been read, as far as known. May be asked from another thread."""
         return self.done_bytes
 
-    def read(self, inputs: Iterable[Input], key: Key) -> list[FileAccount]:
+    def read(self, inputs: Iterable[Input], key: Key, *, keeps_every_row: bool = False) -> list[FileAccount]:
         """Make `hits` anew and read every input into it."""
         self.key = key
+        self.keeps_every_row = keeps_every_row
         self.parts.clear()
         self.done_bytes = 0
         self.connection.execute(f"CREATE OR REPLACE TABLE hits AS {self._select('/dev/null', 0)} LIMIT 0")
@@ -163,8 +174,7 @@ class Scan:
         if not odd:
             return True
         path = one.path if block is None else self.files.paths[block.fd]
-        options = _unpacking(one) if block is None else _BLOCK_OPTIONS
-        ordinals = self._ordinals(path, options, "_odd")
+        ordinals = self._ordinals(part, path, "_odd")
 
         def chunks() -> Iterator[bytes]:
             return self._chunks(one, block)
@@ -197,13 +207,13 @@ class Scan:
         self.connection.execute("DELETE FROM hits WHERE _part IN (SELECT unnest(?))", [mine])
 
     def _rescue_lines(self, groups: Iterable[Iterable[Line]], one: Input, account: FileAccount) -> None:
-        def rescued() -> Iterator[Rescued | Damage]:
+        def rescued() -> "Iterator[Rescued | Damage]":
             for group in groups:
                 yield from self._rescue_region(iter(group), one, account)
 
         self._insert_rescued(rescued(), one, account)
 
-    def _rescue_region(self, group: Iterator[Line], one: Input, account: FileAccount) -> Iterator[Rescued | Damage]:
+    def _rescue_region(self, group: Iterator[Line], one: Input, account: FileAccount) -> "Iterator[Rescued | Damage]":
         first = next(group)
         count = 1
 
@@ -213,6 +223,8 @@ class Scan:
             for line in group:
                 count += 1
                 yield line.raw
+
+        from kubewitness.look.query.scan_rescue import rescue
 
         is_open = first.raw.rstrip().endswith((b"{", b"["))
         for found in rescue(
@@ -231,6 +243,8 @@ class Scan:
     # --- rescued --------------------------------------------------------------------------------------------
 
     def _rescue_all(self, one: Input, account: FileAccount) -> None:
+        from kubewitness.look.query.scan_rescue import rescue
+
         torn: list[TornError] = []
 
         def chunks() -> Iterator[bytes]:
@@ -244,7 +258,7 @@ class Scan:
         for exc in torn:
             account.add_damage(_torn(one, exc.decompressed_bytes, exc.reason))
 
-    def _insert_rescued(self, found: Iterable[Rescued | Damage], one: Input, account: FileAccount) -> None:
+    def _insert_rescued(self, found: "Iterable[Rescued | Damage]", one: Input, account: FileAccount) -> None:
         batch: list[Rescued] = []
         size = 0
         for x in found:
@@ -259,15 +273,15 @@ class Scan:
         if batch:
             self._insert_batch(batch, one, account)
 
-    def _insert_batch(self, batch: list[Rescued], one: Input, account: FileAccount) -> None:
+    def _insert_batch(self, batch: "list[Rescued]", one: Input, account: FileAccount) -> None:
         keeps = self.question.keeps_bytes
         places = [Place(x.record.item.offset, x.record.item.line, x.record.item.raw if keeps else b"") for x in batch]
-        part = self._new_part(Part(one, places=places))
+        part = self._new_part(Part(one, places=places, reading=Reading.TRUSTED))
         fd = self.files.rescue_fd
         self.files.write(fd, (piece for x in batch for piece in (x.line, b"\n")))
         longest = max(len(x.line) for x in batch)
-        if longest > _LONG_FILE_BYTES:  # only when the question reads bodies: the engine must hold the line, twice
-            self.connection.execute(f"SET memory_limit = '{8 * longest >> 20}MiB'")
+        if longest > _LONG_FILE_BYTES:  # only when the question reads bodies: the engine must hold the line, many times
+            self.connection.execute(f"SET memory_limit = '{16 * longest >> 20}MiB'")
         self._insert(self.files.paths[fd], part, f", maximum_object_size={max(longest + 1024, _LONG_FILE_BYTES)}")
         refused = self.connection.execute("SELECT _place FROM hits WHERE _part = ? AND _odd", [part]).fetchall()
         for (index,) in refused:
@@ -293,17 +307,22 @@ class Scan:
 
     def _select(self, path: str, part: int, options: str = "") -> str:
         q = self.question
-        is_rescued = bool(self.parts) and self.parts[part].places is not None
-        name = self.parts[part].input.name if self.parts else ""
-        rows = self.relation.select(q.reads, q.used, path, options, name, tests_types=not is_rescued, key=self.key)
+        name, reading, is_rescued = "", Reading.TOLERANT, False
+        if self.parts:
+            name, reading = self.parts[part].input.name, self.parts[part].reading
+            is_rescued = reading is Reading.TRUSTED
+        rows = self.relation.select(q.reads, q.used, path, options, name, reading=reading, key=self.key)
         match = "1" if q.where == "TRUE" else f"CASE WHEN {q.where} THEN 1 WHEN {q.unknown} THEN 2 ELSE 0 END"
-        # where an early stage may match and the latest not, every row is kept for its key; its columns stay empty
-        column = "CASE WHEN {match} > 0 THEN {name} END AS {name}, " if self._keeps_every_row else "{name}, "
-        columns = "".join(column.format(match=match, name=identifier(name)) for name in q.columns)
+        names = [identifier(column) for column in q.columns]
+        if self.keeps_every_row:
+            names = [f"CASE WHEN ({match}) > 0 THEN {name} END AS {name}" for name in names]
+        columns = "".join(f"{name}, " for name in names)
+        lacking = " OR ".join(f"{identifier(column)} IS NULL" for column in q.filled_later)
+        doubt = f"_rank < 2 AND ({lacking})" if lacking else "FALSE"
         place = "row_number() OVER () - 1" if is_rescued else "NULL"
         return (
             f"SELECT {columns}({match})::TINYINT AS _match, CASE WHEN _odd THEN TRUE ELSE FALSE END AS _odd, "
-            f"_rank::TINYINT AS _rank, _key, {part} AS _part, ({place})::INTEGER AS _place "
+            f"_rank::TINYINT AS _rank, {doubt} AS _doubt, _key, {part} AS _part, ({place})::INTEGER AS _place "
             f"FROM (SELECT {self._names()} FROM ({rows})) WHERE {'TRUE' if is_rescued else self._keep()}"
         )
 
@@ -311,14 +330,10 @@ class Scan:
         named = every_name(self.question.used)
         return f"{named}{', ' if named else ''}_odd, _rank, _key"
 
-    @property
-    def _keeps_every_row(self) -> bool:
-        return self.key is not Key.NONE and not self.question.same_in_every_stage
-
     def _keep(self) -> str:
         """Condition for a row to be kept."""
         q = self.question
-        if self._keeps_every_row:
+        if self.keeps_every_row:
             return "TRUE"
         keep = [q.where, q.unknown, "_odd"]
         if self.key is not Key.NONE:
@@ -327,18 +342,28 @@ class Scan:
 
     def _insert(self, path: str, part: int, options: str) -> int:
         """Read a file into `hits`; give how many rows the engine saw."""
-        self.connection.execute(f"INSERT INTO hits {self._select(path, part, options)}")
-        rows = self.parts[part].rows = rows_read(self.connection)
-        return rows
+        now = self.parts[part]
+        if now.reading is Reading.TOLERANT and now.input.is_clean_at_ends:
+            now.reading = Reading.STRICT
+        try:
+            self.connection.execute(f"INSERT INTO hits {self._select(path, part, options)}")
+        except engine().InvalidInputException as exc:
+            if now.reading is not Reading.STRICT or _TOO_LONG in str(exc):
+                raise
+            now.reading = Reading.TOLERANT
+            self.connection.execute(f"INSERT INTO hits {self._select(path, part, options)}")
+        now.rows = rows_read(self.connection)
+        return now.rows
 
-    def kept_ordinals(self, path: str, one: Input | None) -> list[int]:
-        """Give the numbers of the lines that gave the rows of a part, in order. `one` is given for a whole input."""
-        return self._ordinals(path, _unpacking(one) if one else _BLOCK_OPTIONS, self._keep())
+    def kept_ordinals(self, part: int, path: str) -> list[int]:
+        """Give the numbers of the lines that gave the rows of a part, in order."""
+        return self._ordinals(part, path, self._keep())
 
-    def _ordinals(self, path: str, options: str, condition: str) -> list[int]:
+    def _ordinals(self, part: int, path: str, condition: str) -> list[int]:
         """Give the numbers of lines for which the condition holds, as the engine counts: blank lines have none."""
-        q = self.question
-        rows = self.relation.select(q.reads, q.used, path, options, key=self.key)
+        q, now = self.question, self.parts[part]
+        options = _unpacking(now.input) if now.lines is None else _BLOCK_OPTIONS
+        rows = self.relation.select(q.reads, q.used, path, options, reading=now.reading, key=self.key)
         found = self.connection.cursor().execute(
             f"SELECT n FROM (SELECT row_number() OVER () - 1 AS n, * FROM (SELECT {self._names()} FROM ({rows}))) "
             f"WHERE {condition}"
@@ -362,7 +387,7 @@ def _torn(one: Input, offset: int, reason: str) -> Damage:
     return Damage(one.name, offset, 0, 0, reason, b"", DamageKind.TORN)
 
 
-def _counted(found: Iterable[Rescued | Damage], account: FileAccount) -> Iterator[Rescued | Damage]:
+def _counted(found: "Iterable[Rescued | Damage]", account: FileAccount) -> "Iterator[Rescued | Damage]":
     for x in found:
         account.lines += 1
         yield x

@@ -9,7 +9,6 @@ import os
 import queue
 import threading
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from kubewitness._kit.opening import CHUNK_BYTES, TornError
@@ -63,6 +62,8 @@ class Block:
 
 def blocks(chunks: Iterable[bytes], files: BlockFiles) -> Iterator[Block]:
     """Give the stream in blocks. A Block is to be used before the next is asked for; its file is then refilled."""
+    from concurrent.futures import ThreadPoolExecutor
+
     free: queue.Queue[int] = queue.Queue()
     full: queue.Queue[Block | None] = queue.Queue()
     for fd in files.fds:

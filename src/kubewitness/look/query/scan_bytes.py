@@ -81,7 +81,7 @@ class _Finder:
         in_place = next((part for part in wanted if self._scan.parts[part].lines is None), None)
         if in_place is not None:
             chunks = one.chunks
-            ordinals = self._ordinals(one.path, one, in_place, wanted[in_place])
+            ordinals = self._ordinals(one.path, in_place, wanted[in_place])
             lines = pick(chunks(), sorted(ordinals), has_blank_lines=self._has_blank_lines(one, in_place))
             self._keep(one, lines, ordinals)
             return
@@ -90,7 +90,7 @@ class _Finder:
             part = by_offset.get(block.offset)
             if part is None or block.long_line:
                 continue
-            ordinals = self._ordinals(self._scan.files.paths[block.fd], None, part, wanted[part])
+            ordinals = self._ordinals(self._scan.files.paths[block.fd], part, wanted[part])
             lines = pick(self._scan.files.read(block.fd), sorted(ordinals), has_blank_lines=True)
             self._keep(one, lines, ordinals)
 
@@ -98,9 +98,9 @@ class _Finder:
         rows = self._scan.parts[part].rows
         return rows != count_lines(one.chunks())
 
-    def _ordinals(self, path: str, one: Input | None, part: int, wanted: list[int]) -> dict[int, int]:
+    def _ordinals(self, path: str, part: int, wanted: list[int]) -> dict[int, int]:
         """Map ordinals of lines to rows."""
-        ordinals = self._scan.kept_ordinals(path, one)
+        ordinals = self._scan.kept_ordinals(part, path)
         rows = [
             row
             for (row,) in self._cursor.execute(

@@ -10,7 +10,6 @@ Pipes are spooled to an unlinked file of mode 0600, as a question may need two p
 import os
 import stat
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from kubewitness._kit.opening import Compression, TornError, compression_of, rea
 
 STDIN = "-"
 _HEAD_BYTES = 1 << 18  # what is looked at to recognise an input
+_TAIL_BYTES = 1 << 16  # a last line that is longer than this is taken to be whole until it is read
 _SUFFIXES = (".log", ".json", ".jsonl", ".ndjson")
 _PACKED = (".gz", ".zst", ".zstd")
 
@@ -42,6 +42,8 @@ class Input:
     """It begins as one JSON object a line does."""
     shares_audit_ids: bool
     """Two of the first Events have the same auditID: it holds several stages of a request, or one twice."""
+    is_clean_at_ends: bool
+    """The first and the last line are whole, so that there may be no damage at all."""
     spool: BinaryIO | None = None
     """Keeps the spooled bytes of a pipe alive."""
 
@@ -96,10 +98,13 @@ def _open(source: str) -> Input:
     except OSError as exc:
         raise SourceError(f"{source}: {exc.strerror or exc}") from exc
     head = _head(path)
-    return Input(name, path, compression, size_bytes, _is_lines(head), _shares_audit_ids(head), spool)
+    is_clean = head[:1] == b"{" and (compression is not Compression.NONE or _ends_well(path, size_bytes))
+    return Input(name, path, compression, size_bytes, _is_lines(head), _shares_audit_ids(head), is_clean, spool)
 
 
 def _spool(path: str) -> BinaryIO:
+    import tempfile
+
     spool: BinaryIO = tempfile.TemporaryFile(prefix="kubewitness-")  # noqa: SIM115 - lives as long as its Input
     with Path(path).open("rb", buffering=0) as pipe:
         while chunk := pipe.read(1 << 20):
@@ -147,6 +152,13 @@ def _is_lines(head: bytes) -> bool:
     if len(lines) == 1 and len(head) >= _HEAD_BYTES:
         return lines[0].startswith(b'{"kind":"Event"')
     return any((peek := _peek(line)) is not None and peek.stage is not None for line in lines)
+
+
+def _ends_well(path: str, size_bytes: int) -> bool:
+    with Path(path).open("rb") as file:
+        file.seek(max(0, size_bytes - _TAIL_BYTES))
+        *before, last = file.read().rstrip().split(b"\n")
+    return _peek(last) is not None or (not before and size_bytes > _TAIL_BYTES)
 
 
 def _shares_audit_ids(head: bytes) -> bool:

@@ -11,13 +11,15 @@ states and says so when that is spent: `TooHardError`.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 
-from kubewitness.policy.prove.regions import GROUP_RANK, Box, Dimension, Domain, Sets, Space, meet
+from kubewitness.policy.prove.regions import GROUP_RANK, Box, Dimension, Domain, Sets, Space, join, meet
 from kubewitness.policy.prove.targets import CLUSTER_SCOPED, bits
 from kubewitness.policy.types import Attributes
 
-# some 20 s of search; policies of 20 rules need a few hundred states, 1,000 random rules some 100,000
-BUDGET_STATES = 1_000_000
+# about a minute of search; policies of 20 rules need some 2,000 states, 1,000 ordinary ones some 30,000
+BUDGET_STATES = 400_000
 
 Labels = tuple[int, ...]
 
@@ -74,6 +76,18 @@ class Ordered:
     skipped: frozenset[int] = frozenset()
 
 
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """For each member alone, the values that some request has; and the groups that some user is in."""
+
+    sets: Sets
+    groups: int
+
+    def join(self, other: "Reached") -> "Reached":
+        """Give what either has."""
+        return Reached(join(self.sets, other.sets), self.groups | other.groups)
+
+
 class Search:
     """Ask one or more ordered lists of boxes at once. A list's `skipped` labels end the walk when it comes first."""
 
@@ -117,6 +131,14 @@ class Search:
     def labels(self, within: Box | None = None) -> set[Labels]:
         """Every combination of labels that some request gets."""
         return {labels for walk in self.walks(within) for labels in walk.labels()}
+
+    def reached(self) -> dict[Labels, Reached]:
+        """Give for every combination of labels the values of each member that its requests have."""
+        found: dict[Labels, Reached] = {}
+        for walk in self.walks():
+            for labels, reached in walk.reached().items():
+                found[labels] = found[labels].join(reached) if labels in found else reached
+        return found
 
     def spend(self) -> None:
         """Count one state against the budget."""
@@ -319,6 +341,48 @@ class Walk:
     def labels(self) -> set[Labels]:
         """Give the labels of all leaves."""
         return {node.labels for node in self._nodes.values() if isinstance(node, Leaf)}
+
+    def reached(self) -> dict[Labels, Reached]:
+        """Give for each leaf label the values of each member on the ways to it."""
+        fixed = self._domain.fixed_groups
+        found = self._reached(self.root, {})
+        if fixed is None:
+            return {labels: Reached(r.sets, r.groups | self._domain.required) for labels, r in found.items()}
+        groups = {atom: groups for atom, groups in fixed.items() if groups}
+        return {
+            labels: Reached(r.sets, reduce(or_, (g for atom, g in groups.items() if atom & r.sets[Dimension.USER]), 0))
+            for labels, r in found.items()
+        }
+
+    def _reached(self, node: Node, done: dict[int, dict[Labels, Reached]]) -> dict[Labels, Reached]:
+        """Give what is reached below a node; members asked above it are empty yet."""
+        found = done.get(id(node))
+        if found is not None:
+            return found
+        found = {}
+        if isinstance(node, Leaf):
+            sets = [0 if node.decided >> d & 1 else self._sets[d] for d in Dimension]
+            free = (1 << len(self._search.space.groups)) - 1 & ~self._domain.forbidden
+            found[node.labels] = Reached((sets[0], sets[1], sets[2], sets[3], sets[4]), free)
+        else:
+            for added, absent, below in self._ways(node):
+                for labels, reached in self._reached(below, done).items():
+                    more = Reached(join(reached.sets, added), reached.groups & ~absent)
+                    found[labels] = found[labels].join(more) if labels in found else more
+        done[id(node)] = found
+        return found
+
+    @staticmethod
+    def _ways(node: Branch | Groups) -> Iterator[tuple[Sets, int, Node]]:
+        """Give the ways down from a node: the values it asks for, the groups it rules out, what follows."""
+        if isinstance(node, Groups):
+            for _, absent, below in node.ways:
+                yield (0, 0, 0, 0, 0), absent, below
+        else:
+            for atoms, below in node.ways:
+                sets = [0, 0, 0, 0, 0]
+                sets[node.dimension] = atoms
+                yield (sets[0], sets[1], sets[2], sets[3], sets[4]), 0, below
 
     def smallest(self, is_wanted: Callable[[Labels], bool]) -> dict[Labels, Example]:
         """Give the smallest example of each wanted leaf label."""

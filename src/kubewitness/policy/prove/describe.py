@@ -43,16 +43,22 @@ def rule_text(index: int | None) -> str:
 
 def region_text(space: Space, region: Region) -> str:
     """Say a region: only what it asks for."""
-    what, verbs, namespaces, names, users = region.sets
+    what, *values = region.sets
     parts = [_what_text(space, what)]
-    if verbs != space.full[Dimension.VERB]:
-        parts.insert(0, _values(space.verbs, verbs, "any verb") + " of")
-    if namespaces != space.full[Dimension.NAMESPACE]:
-        parts.append("in namespace " + _values(space.namespaces, namespaces, "any", empty="(none)"))
-    if names != space.full[Dimension.NAME]:
-        parts.append("named " + _values(space.names, names, "anything", empty="(no name)"))
-    if users != space.full[Dimension.USER]:
-        parts.append("by " + _values(space.users, users, "anyone", empty='""'))
+    spoken = (
+        (Dimension.VERB, space.verbs, "", "any verb", '""'),
+        (Dimension.NAMESPACE, space.namespaces, "in namespace ", "any", "(none)"),
+        (Dimension.NAME, space.names, "named ", "anything", "(no name)"),
+        (Dimension.USER, space.users, "by ", "anyone", '""'),
+    )
+    for mask, (dimension, atoms, before, every, empty) in zip(values, spoken, strict=True):
+        if space.possible[dimension] & ~mask == 0:
+            continue
+        text = before + _values(atoms, mask, space.possible[dimension], every, empty)
+        if dimension is Dimension.VERB:
+            parts.insert(0, text + " of")
+        else:
+            parts.append(text)
     parts += ["in group " + _join(_group_names(space, mask), "or") for mask in region.any_groups]
     if region.no_group:
         parts.append("not in group " + _join(_group_names(space, region.no_group), "or"))
@@ -81,22 +87,24 @@ def _join(texts: Iterable[str], word: str = "and") -> str:
     return found[0] if len(found) == 1 else f"{', '.join(found[:-1])} {word} {found[-1]}"
 
 
-def _values(atoms: Sequence[Atom], mask: int, every: str, empty: str = '""') -> str:
+def _values(atoms: Sequence[Atom], mask: int, possible: int, every: str, empty: str) -> str:
     """Say a set of values: those in it, or every value but those that are not."""
-    is_open = any(not atom.is_named and mask >> index & 1 for index, atom in enumerate(atoms))
-    wanted = [a for i, a in enumerate(atoms) if a.is_named and bool(mask >> i & 1) is not is_open]
-    texts = ["no user" if a.text is None else a.text or empty for a in wanted]
+    able = [(atom, bool(mask >> index & 1)) for index, atom in enumerate(atoms) if possible >> index & 1]
+    is_open = any(mask >> index & 1 for index, atom in enumerate(atoms) if not atom.is_named)
+    texts = [_value(atom, empty) for atom, is_in in able if atom.is_named and is_in is not is_open]
     if not texts:
         return every
     return f"{every} but {_join(texts)}" if is_open else _join(texts, "or")
 
 
+def _value(atom: Atom, empty: str) -> str:
+    return "no user" if atom.text is None else atom.text or empty
+
+
 def _what_text(space: Space, mask: int) -> str:
-    resources, paths = space.targets.resources, space.targets.paths
-    possible = sum(1 << i for i, t in enumerate(space.targets.classes) if t.form is not Form.IMPOSSIBLE)
-    resources &= possible
-    mask &= possible
-    if mask == resources | paths:
+    possible = space.possible[Dimension.WHAT]
+    resources, paths = space.targets.resources & possible, space.targets.paths & possible
+    if (resources | paths) & ~mask == 0:
         return "anything"
     parts: list[str] = []
     if mask & resources:

@@ -15,8 +15,8 @@ from kubewitness.policy.prove.regions import Box, Space, join, meet
 from kubewitness.policy.prove.universe import Universe
 from kubewitness.policy.types import Decision, GroupResources, Policy, PolicyRule
 
-# above this many rules single members are left as they are: trying each takes a search of its own
-_MEMBERS_UP_TO_RULES = 100
+# above this many rules there is one round, and single members stay: trying each takes a search of its own
+_THOROUGH_UP_TO_RULES = 100
 _OUT, _IN_SCOPE = 0, 1
 
 
@@ -50,10 +50,10 @@ def minify(policy: Policy, universe: Universe = Universe.POSSIBLE, budget_states
     while len(work.steps) != before:
         before = len(work.steps)
         work.drop_rules()
-        while work.merge_once():
-            pass
-        if len(policy.rules) <= _MEMBERS_UP_TO_RULES:
-            work.drop_members()
+        work.merge_rules()
+        if len(policy.rules) > _THOROUGH_UP_TO_RULES:
+            break
+        work.drop_members()
     smaller = work.policy()
     if Diff(policy, smaller, universe, stated, budget_states).changes:
         raise AssertionError("a smaller policy decides differently: this is a fault in minify")
@@ -68,6 +68,8 @@ class _Work:
         self._budget_states = budget_states
         self._space = Space(policy.rules, universe)
         self._boxes: dict[PolicyRule, tuple[Box, ...]] = {}
+        self._labels: dict[PolicyRule, int] = {}
+        self._kinds: dict[Decision, int] = {}
         self.steps: list[str] = []
         self.rules = [_Numbered(_plain(policy, rule), (number,)) for number, rule in enumerate(policy.rules, 1)]
 
@@ -78,23 +80,30 @@ class _Work:
 
     def _agrees(self, rules: list[_Numbered], scope: PolicyRule) -> bool:
         """Whether the policy with these rules decides as the present one does, for all that `scope` matches."""
-        kinds: dict[Decision, int] = {}
         own = self._boxes_of(scope)
         hull = own[0].sets if own else self._space.full
         for box in own[1:]:
             hull = join(hull, box.sets)
         lists = [Ordered(tuple((box, _IN_SCOPE) for box in own), _OUT, skipped=frozenset({_OUT}))]
-        for one in (self.policy(), self.policy(rules)):
-            labels = [kinds.setdefault(stated(decision), len(kinds)) for decision in decisions_of(one)]
+        for numbered in (self.rules, rules):
             boxes = tuple(
-                (box, labels[index])
-                for index, rule in enumerate(one.rules)
-                for box in self._boxes_of(rule)
+                (box, self._label_of(one.rule))
+                for one in numbered
+                for box in self._boxes_of(one.rule)
                 if all(meet(box.sets, hull))
             )
-            lists.append(Ordered(boxes, labels[NO_RULE]))
+            lists.append(Ordered(boxes, NO_RULE))
         found = Search(self._space, lists, self._budget_states).labels(Box(hull))
         return all(before == after for side, before, after in found if side == _IN_SCOPE)
+
+    def _label_of(self, rule: PolicyRule) -> int:
+        """Give a number that stands for the decision of a rule; NO_RULE for one that is the same as no rule."""
+        label = self._labels.get(rule)
+        if label is None:
+            decision, no_rule = map(stated, decisions_of(replace(self._original, rules=(rule,))))
+            same = NO_RULE if decision == no_rule else len(self._kinds)
+            label = self._labels[rule] = self._kinds.setdefault(decision, same)
+        return label
 
     def _boxes_of(self, rule: PolicyRule) -> tuple[Box, ...]:
         boxes = self._boxes.get(rule)
@@ -121,13 +130,24 @@ class _Work:
                 self.rules = rest
                 self.steps.append(f"dropped {one.name}: without it every request is decided the same")
 
-    def merge_once(self) -> bool:
-        """Merge the first two rules that can be; say whether there were any."""
-        for later in range(1, len(self.rules)):
-            for earlier in range(later):
-                merged = _merged(self.rules[earlier].rule, self.rules[later].rule)
-                if merged is not None and self._merge(earlier, later, merged):
-                    return True
+    def merge_rules(self) -> None:
+        """Merge rules two by two until no two can be."""
+        tried: set[tuple[PolicyRule, PolicyRule]] = set()
+        while self._merge_any(tried):
+            pass
+
+    def _merge_any(self, tried: set[tuple[PolicyRule, PolicyRule]]) -> bool:
+        """Merge the first two rules that can be and have not been tried in vain; say whether there were any."""
+        alike: dict[PolicyRule, list[int]] = {}
+        for later, one in enumerate(self.rules):
+            for key in _all_but_one_list(one.rule):
+                for earlier in alike.get(key, ()):
+                    pair = (self.rules[earlier].rule, one.rule)
+                    merged = _merged(*pair) if pair not in tried else None
+                    if merged is not None and self._merge(earlier, later, merged):
+                        return True
+                    tried.add(pair)
+                alike.setdefault(key, []).append(later)
         return False
 
     def _merge(self, earlier: int, later: int, merged: PolicyRule) -> bool:
@@ -180,6 +200,15 @@ _LISTS: dict[
         lambda rule, values: replace(rule, non_resource_urls=values),
     ),
 }
+
+
+def _all_but_one_list(rule: PolicyRule) -> Iterator[PolicyRule]:
+    """Give the rule without each of its lists in turn: rules that share one of these may be merged."""
+    for get, put in _LISTS.values():
+        if get(rule):
+            yield put(rule, ())
+    if rule.resources:
+        yield replace(rule, resources=())
 
 
 def _merged(first: PolicyRule, second: PolicyRule) -> PolicyRule | None:

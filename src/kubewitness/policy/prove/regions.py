@@ -153,6 +153,10 @@ class Space:
             for atoms in (self.verbs, self.namespaces, self.names, self.users)
         )
         self.domains: tuple[Domain, ...] = tuple(self._domains())
+        # the values that some request of the universe has
+        self.possible: Sets = (0, 0, 0, 0, 0)
+        for domain in self.domains:
+            self.possible = join(self.possible, domain.sets)
 
     # --- the values
 

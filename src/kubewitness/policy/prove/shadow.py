@@ -9,8 +9,8 @@ resource of ten. Both answers are exact over the requests of the universe.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from kubewitness.policy.prove.answer import BUDGET_STATES, Ordered, Search
-from kubewitness.policy.prove.regions import Space
+from kubewitness.policy.prove.answer import BUDGET_STATES, Ordered, Reached, Search
+from kubewitness.policy.prove.regions import Space, meet
 from kubewitness.policy.prove.universe import Universe
 from kubewitness.policy.types import Attributes, GroupResources, Policy, PolicyRule
 
@@ -64,12 +64,15 @@ def dead_members(
     """Members of live rules that could be taken out without any request noticing: they match nothing that is left."""
     space = Space(policy.rules, universe)
     decided = _Asked(space, policy.rules, budget_states)
-    alive = decided.first_examples()
+    reached = decided.reached()
     found: list[DeadMember] = []
-    for index in sorted(alive):
-        for field, value, narrowed in members(policy.rules[index]):
-            takers = decided.takers(index, narrowed)
-            if not takers.pop(index, False):
+    for index in sorted(reached):
+        rule = policy.rules[index]
+        # entries with names tie what and name together: then values one by one do not settle it
+        is_tied = len(rule.resources) > 1 and any(entry.resource_names for entry in rule.resources)
+        for field, value, narrowed in members(rule):
+            if decided.is_dead(narrowed, reached[index]) or (is_tied and index not in decided.takers(index, narrowed)):
+                takers = decided.takers(index, narrowed)
                 found.append(DeadMember(index, field, value, tuple(sorted(takers))))
     return tuple(found)
 
@@ -119,6 +122,18 @@ class _Asked:
         """Give the smallest request each live rule decides."""
         search = self.search(self.ordered(range(len(self.rules))))
         return {labels[0]: search.request(e) for labels, e in search.smallest(lambda labels: labels[0] >= 0).items()}
+
+    def reached(self) -> dict[int, Reached]:
+        """Give the values and groups of the requests each live rule decides."""
+        found = self.search(self.ordered(range(len(self.rules)))).reached()
+        return {index: reached for (index,), reached in found.items() if index >= 0}
+
+    def is_dead(self, narrowed: PolicyRule, reached: Reached) -> bool:
+        """Whether no request with these values is in a narrowed rule, looking at one member at a time."""
+        return all(
+            not all(meet(box.sets, reached.sets)) or bool(box.any_group and not box.any_group & reached.groups)
+            for box in self.space.boxes(narrowed)
+        )
 
     def ordered(self, indexes: Sequence[int]) -> Ordered:
         """Give these rules of the policy, labelled with their index; -1 is no rule."""

@@ -5,9 +5,10 @@ Which requests there are: everything the members of a request can be, or only wh
 member alone and drops all of them, so it proves more and finds more counterexamples, some of which no server will meet.
 
 Follows RequestInfo (k8s.io/apiserver/pkg/endpoints/request/requestinfo.go) for the shape of requests, and the
-authenticators for what a user name says about its groups. Stricter than the text in two places: a create, update or
-patch whose URL does not fit (POST on a named object, PUT or PATCH on a collection) is left out, because every resource
-refuses it with 405; and no user, group, namespace or resource has an asterisk in its name.
+authenticators for what a user name says about its groups. Stricter than the text in two places. A create, update or
+patch whose URL does not fit (POST on a named object, PUT or PATCH on a collection) is left out: a client can send it,
+and it is audited, but it is always refused (403, 404 or 405). And no user, group, namespace or resource has an
+asterisk in its name.
 """
 
 import enum
