@@ -51,6 +51,7 @@ def test_diff_is_exact(universe: Universe, data: st.DataObject) -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("universe", Universe)
 @given(data=st.data())
 @SOAK

@@ -72,6 +72,7 @@ def test_dead_members_are_exact(universe: Universe, data: st.DataObject) -> None
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("universe", Universe)
 @given(data=st.data())
 @SOAK
