@@ -229,7 +229,7 @@ def _conclude(
     if args.policy:
         for line in _policy_lines(visible, target, args.policy):
             say(line)
-        if any(not one.is_recorded for one in visible):
+        if any(one.is_for_everybody_else and not one.is_recorded for one in visible):
             code = ExitCode.INCOMPLETE
     elif not found:
         say("whether the policy in force records such requests is not known; --policy FILE tells")
