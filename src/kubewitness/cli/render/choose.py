@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from kubewitness.cli.defaults import env_choice
 from kubewitness.cli.render import data, events, table
-from kubewitness.cli.render.output import Output, terminal_width, wants_colour
+from kubewitness.cli.render.output import Output, may_cut, terminal_width, wants_colour
 from kubewitness.cli.render.values import Column
 
 T = TypeVar("T")
@@ -52,6 +52,7 @@ def output_of(args: argparse.Namespace) -> Output:
         width=terminal_width(),
         has_colour=wants_colour(args.color, sys.stdout),
         has_headers=not args.no_headers,
+        may_cut=may_cut(sys.stdout),
     )
 
 
