@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kubewitness.cli.main import COMMANDS, help_text, parser_of
-from kubewitness.event.fields import FIELDS
+from tools.generated_fields import render_fields
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"
@@ -122,28 +122,7 @@ def commands_index() -> str:
 
 def fields_page() -> str:
     """The table of fields."""
-    lines = [
-        "# Fields",
-        "",
-        "What an Event can hold.",
-        "Flags, messages and `--columns` use the path that stands in the log; SQL takes the path and the column.",
-        "A derived field is computed from the Event, or says where its bytes came from.",
-        "Our own messages never show the value of a field that may hold a secret.",
-    ]
-    for title, derived in (("In the Event", False), ("Derived", True)):
-        lines += [
-            "",
-            f"## {title}",
-            "",
-            "| path | column | type | may hold a secret | meaning |",
-            "|---|---|---|---|---|",
-        ]
-        for field in FIELDS:
-            if field.is_derived is derived:
-                secret = "yes" if field.may_hold_secret else ""
-                names = f"{_code(field.path)} | {_code(field.column)}"
-                lines.append(f"| {names} | {field.type.value} | {secret} | {_cell(field.help)} |")
-    return HEAD + "\n".join(lines) + "\n"
+    return HEAD + render_fields()
 
 
 def pages() -> dict[Path, str]:

@@ -68,13 +68,14 @@ def _block(block: str, first: int) -> Iterator[Command]:
 
 
 def workplace(directory: Path) -> None:
-    """Fill a directory with the files the how-to pages name: the recorded logs and the policies."""
+    """Fill a directory with the files the how-to pages name: recorded logs, policies, cloud exports."""
     for name in ("full", "security", "metadata"):
         packed = (DATA / f"audit-{name}.log.zst").read_bytes()
         with zstandard.ZstdDecompressor().stream_reader(packed) as stream:
             (directory / f"{name}.log").write_bytes(stream.read())
     (directory / "audit.log").symlink_to("full.log")
-    (directory / "policies").symlink_to(DATA / "policies")
+    for name in ("policies", "envelopes", "exercise.log"):
+        (directory / name).symlink_to(DATA / name)
 
 
 def run(command: str, directory: Path) -> str:

@@ -33,7 +33,6 @@ def main() -> None:
     question, path = sys.argv[1:]
     columns, query = QUESTIONS[question]
     connection = duckdb.connect()
-    connection.execute("SET preserve_insertion_order = false")
     rows = connection.execute(
         query.replace("FROM log", f"FROM read_ndjson('{path}', columns = {{{columns}}})"),
     ).fetchall()

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from kubewitness.cli.request import Request, did, from_where, kind_of, request_of, what, who
+from kubewitness.cli.request import Request, did, from_where, kind_of, peer, request_of, what, who
 
 DELETE = Request(
     username="attacker",
@@ -54,9 +54,9 @@ BIND: dict[str, object] = {"verb": "create", "action": "bind", "resource": "clus
         ({"verb": "create", "action": "create", "name": None}, "attacker created secrets production/?"),
         (
             {**EXEC, "exec_command": ["sh", "-c", "id; ls"]},
-            "attacker ran `sh -c 'id; ls'` in pods/exec production/important",
+            "attacker ran `sh -c 'id; ls'` in pods production/important",
         ),
-        (EXEC, "attacker ran a command in pods/exec production/important"),
+        (EXEC, "attacker ran a command in pods production/important"),
         ({**BIND, "name": "pwn"}, "attacker granted roles: created clusterrolebindings pwn"),
         (
             {"verb": "get", "action": "get", "resource": None, "request_uri": "/healthz?verbose"},
@@ -93,7 +93,9 @@ def test_the_peer_stands_first():
     assert (
         from_where(but(source_ips=["203.0.113.7", "10.0.0.1", "192.0.2.1"])) == "192.0.2.1 (for 203.0.113.7, 10.0.0.1)"
     )
-    assert from_where(but(source_ips=["192.0.2.1"])) == "192.0.2.1"
+    assert peer(but(source_ips=["203.0.113.7", "10.0.0.1", "192.0.2.1"])) == "192.0.2.1 +2"
+    assert peer(but(source_ips=["192.0.2.1"])) == from_where(but(source_ips=["192.0.2.1"])) == "192.0.2.1"
+    assert peer(but(source_ips=None)) is None
     assert from_where(but(source_ips=[])) is None
 
 

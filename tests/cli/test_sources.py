@@ -70,6 +70,7 @@ def test_a_pipe_is_read_without_being_named(monkeypatch):
 DAMAGED = SourceReport(
     "audit.log",
     form="EventList body",
+    events=7,
     damaged=3,
     places=(Place("audit.log", 1234, 7, "truncated JSON", b'{"kind":"Event\x1b[2J'),),
 )
@@ -79,8 +80,8 @@ def test_damage_is_one_line_and_exit_code_4(capsys):
     """The summary names form, count, the first place and reason; the answer is incomplete."""
     assert tell([DAMAGED]) is ExitCode.INCOMPLETE
     assert capsys.readouterr().err == (
-        "audit.log: EventList body; 3 lines damaged (first at line 7, byte 1234: truncated JSON); "
-        "--show-damage lists them\n"
+        "audit.log: EventList body; 7 events; 3 places damaged (first at line 7, byte 1234: truncated JSON)\n"
+        "what is damaged is not in the answer; --show-damage lists every place\n"
     )
 
 
@@ -88,7 +89,7 @@ def test_each_place_can_be_listed():
     """--show-damage gives place, reason and a harmless excerpt, and counts what it does not list."""
     assert damage_lines(DAMAGED) == [
         r'audit.log: line 7, byte 1234: truncated JSON: {"kind":"Event\x1b[2J',
-        "audit.log: 2 more damaged lines are not listed",
+        "audit.log: 2 more damaged places are not listed",
     ]
 
 
@@ -98,11 +99,27 @@ def test_a_clean_file_is_not_mentioned(capsys):
     assert tell([clean]) is ExitCode.OK
     assert capsys.readouterr().err == ""
     tell([clean], is_verbose=True)
-    assert capsys.readouterr().err == "audit.log: JSON lines\n"
+    assert capsys.readouterr().err == "audit.log: one event a line; 0 events\n"
 
 
-def test_repaired_lines_are_no_damage():
-    """What needed help but is in the answer does not make it incomplete."""
-    report = SourceReport("a.log", repaired=2)
+def test_repaired_lines_are_no_damage(capsys):
+    """What needed help but is in the answer is noted, and does not make it incomplete."""
+    report = SourceReport("a.log", repaired=2, notes=["byte order mark skipped"])
     assert tell([report]) is ExitCode.OK
-    assert "2 repaired" in summary(report)
+    assert capsys.readouterr().err == "a.log: one event a line; 0 events; byte order mark skipped\n"
+
+
+def test_many_odd_files_are_bounded(capsys):
+    """Of a hundred odd files ten are told, the damaged ones first; -v tells of all."""
+    reports = [SourceReport(f"{number}.log", notes=["odd"]) for number in range(100)]
+    tell([*reports, DAMAGED])
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith("audit.log")
+    assert said[10] == "91 more files are unusual or damaged; -v tells of each"
+    tell(reports, is_verbose=True)
+    assert len(capsys.readouterr().err.splitlines()) == 100
+
+
+def test_a_cloud_is_named():
+    """The dialect stands beside the form."""
+    assert summary(SourceReport("a.log", dialect="eks", events=3)) == "a.log: one event a line, eks; 3 events"

@@ -28,7 +28,7 @@ TYPES = {
     FieldType.LISTS: "MAP(VARCHAR, VARCHAR[])",
     FieldType.JSON: "JSON",
 }
-STORED = tuple(field for field in FIELDS if field.path not in DERIVED and field.path != "kind")
+STORED = tuple(field for field in FIELDS if field.path not in DERIVED)
 LEVELS = ("None", "Metadata", "Request", "RequestResponse")
 STAGES = ("RequestReceived", "ResponseStarted", "ResponseComplete", "Panic")
 USERS = (

@@ -8,10 +8,11 @@ A shown column reads one or more flat columns of `events` and makes one value of
 import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from kubewitness.cli.errors import UserError
 from kubewitness.cli.render.values import Column, Shrink, Tone, command_text
-from kubewitness.cli.request import Request, from_where, request_of, what, who
+from kubewitness.cli.request import Request, from_where, peer, request_of, what, who
 from kubewitness.event.fields import FIELDS, Field, FieldType
 
 _FIRST_ERROR = 400
@@ -41,7 +42,7 @@ def field_column(name: str, title: str | None = None) -> Shown:
     column = Column(
         title=title or field.path,
         name=field.path,
-        shrink=Shrink.NEVER if is_number or field.type in (FieldType.TIME, FieldType.BOOLEAN) else Shrink.MIDDLE,
+        shrink=_shrink(field),
         is_right=is_number,
         usual_width=_USUAL_WIDTHS.get(field.column, 0),
         tone=code_tone if field.column == "code" else None,
@@ -50,25 +51,36 @@ def field_column(name: str, title: str | None = None) -> Shown:
     return Shown(column, (field.column,), lambda values: values[0])
 
 
+def _shrink(field: Field) -> Shrink:
+    if field.type in (FieldType.INTEGER, FieldType.TIME, FieldType.BOOLEAN):
+        return Shrink.NEVER
+    return Shrink.USER if field.column.endswith("username") else Shrink.MIDDLE
+
+
 _USUAL_WIDTHS = {"received": 20, "stage_time": 20, "username": 24, "action": 6, "code": 4, "source_peer": 15}
 
 
-def _made(title: str, name: str, reads: tuple[str, ...], make: Callable[[Request], object], width: int = 0) -> Shown:
+def _made(
+    title: str, name: str, reads: tuple[str, ...], make: Callable[[Request], object], width: int, **looks: Any
+) -> Shown:
     def value(values: Sequence[object]) -> object:
         return make(request_of(reads, values))
 
-    return Shown(Column(title, name, Shrink.MIDDLE, usual_width=width), reads, value)
+    return Shown(Column(title, name, usual_width=width, **looks), reads, value)
 
 
-WHO = _made("USER", "user", ("username", "impersonated_username"), who, 24)
+WHO = _made("USER", "user", ("username", "impersonated_username"), who, 24, shrink=Shrink.USER, least_width=12)
 WHAT = _made(
     "RESOURCE",
     "object",
-    ("verb", "resource", "subresource", "api_group", "namespace", "name", "request_uri"),
+    ("action", "verb", "resource", "subresource", "api_group", "namespace", "name", "request_uri"),
     what,
     36,
+    shrink=Shrink.MIDDLE,
+    weight=2,
 )
-FROM = _made("FROM", "from", ("source_ips",), from_where, 15)
+FROM = _made("FROM", "from", ("source_ips",), from_where, 15, shrink=Shrink.MIDDLE)
+PEER = _made("FROM", "from", ("source_ips",), peer, 15, shrink=Shrink.MIDDLE, least_width=len("255.255.255.255"))
 
 TABLE: tuple[Shown, ...] = (
     field_column("received", "TIME"),
@@ -76,7 +88,7 @@ TABLE: tuple[Shown, ...] = (
     field_column("action", "ACTION"),
     WHAT,
     field_column("code", "CODE"),
-    FROM,
+    PEER,
 )
 WIDE: tuple[Shown, ...] = (
     field_column("received", "TIME"),
@@ -85,6 +97,7 @@ WIDE: tuple[Shown, ...] = (
     field_column("action", "ACTION"),
     field_column("verb", "VERB"),
     WHAT,
+    field_column("subresource", "SUBRESOURCE"),
     field_column("code", "CODE"),
     FROM,
     field_column("exec_command", "COMMAND"),

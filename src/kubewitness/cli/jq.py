@@ -32,10 +32,18 @@ def run(args: argparse.Namespace) -> int:
     if not words or words[0] in ("-h", "--help"):
         args.parser.print_help()
         return ExitCode.OK if words else ExitCode.USAGE
+    from kubewitness.look.query.jq import lib
     from kubewitness.look.query.jq import run as runner
+    from kubewitness.look.query.source import SourceError
 
-    jq = runner.find_jq()
-    if jq is None:
-        raise UserError("there is no jq on PATH")
     prefilter = words[0] != "--no-prefilter"
-    return runner.run(jq, words if prefilter else words[1:], prefilter=prefilter)
+    words = words if prefilter else words[1:]
+    jq = runner.find_jq()
+    if jq is None and not lib.is_installed():
+        raise UserError("there is no jq on PATH, nor libjq: install jq, or `pip install 'kubewitness[jq]'`")
+    try:
+        return runner.run(jq, words, prefilter=prefilter) if jq else lib.run(words, prefilter=prefilter)
+    except SourceError as error:
+        raise UserError(str(error)) from error
+    except lib.UnsupportedError as error:
+        raise UserError(f"there is no jq on PATH, and libjq cannot do this alone: {error}") from error

@@ -16,7 +16,7 @@ from kubewitness import __version__
 from kubewitness.cli.errors import ExitCode, UserError
 
 if TYPE_CHECKING:
-    import argparse
+    from kubewitness.cli.parser import Parser
 
 GROUPS: dict[str, dict[str, str]] = {
     "Start": {
@@ -84,7 +84,7 @@ def program() -> str:
     return "kubectl witness" if name == "kubectl-witness" else "kubewitness"
 
 
-def parser_of(name: str) -> "argparse.ArgumentParser":
+def parser_of(name: str) -> "Parser":
     """Build the parser of one command."""
     import argparse
 
@@ -112,7 +112,7 @@ def _dispatch(arguments: list[str]) -> int:
         case ["--version" | "version", *rest]:
             return _print_version(rest)
         case [name, *rest] if name in COMMANDS and command_exists(name):
-            args = parser_of(name).parse_args(rest)
+            args = parser_of(name).parse(rest)
             return int(args.run(args))
         case [name, *_]:
             raise UserError(f"there is no command {name!r}{_hint(name)}\n  help: `{program()} --help` lists them")

@@ -7,7 +7,7 @@ argparse would print the whole usage first, thirty flags between the user and wh
 import argparse
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 from kubewitness.cli.errors import ExitCode
@@ -21,11 +21,20 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong, what was probably meant, and where the help is; exit with the code for usage."""
+        # a positional that takes any number is not required, though parse_intermixed_args names it
+        message = re.sub(r"(are required: .*), SRC$", r"\1", message)
         wrong = _UNRECOGNISED.match(message)
         if wrong:
             near = difflib.get_close_matches(wrong[1], list(self._flags()), n=1)
             message += f"; did you mean {near[0]}?" if near else ""
         self.exit(ExitCode.USAGE, f"{self.prog}: error: {printable(message)}\n  help: {self.prog} --help\n")
+
+    def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """Parse with files before, between and after flags, where the parser has no sub-commands or remainder."""
+        in_order = {argparse.PARSER, argparse.REMAINDER}
+        if any(action.nargs in in_order for action in self._actions):
+            return self.parse_args(arguments)
+        return self.parse_intermixed_args(arguments)
 
     def _flags(self) -> Iterator[str]:
         for action in self._actions:

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from kubewitness.cli.render.values import command_text
+from kubewitness.event.derive import UNNAMED
 
 # Groups of kube-apiserver itself: their kinds are known by their plain name. Others are shown, so that a
 # custom resource called `secrets` does not pass for the real one.
@@ -51,6 +52,21 @@ def request_of(columns: Sequence[str], values: Sequence[Any]) -> Request:
     return Request(**{name: value for name, value in zip(columns, values, strict=True) if name in _NAMES})
 
 
+# the subresource that an action already tells
+_SAID: dict[str, tuple[str, ...]] = {
+    "exec": ("exec",),
+    "attach": ("attach",),
+    "portforward": ("portforward",),
+    "log": ("log",),
+    "proxy": ("proxy",),
+    "token": ("token",),
+    "evict": ("eviction",),
+    "schedule": ("binding",),
+    "debug": ("ephemeralcontainers",),
+    "scale": ("scale",),
+    "approve": ("approval",),
+}
+
 # past, infinitive, and what stands between verb and object; the keys are values of `action`
 _WORDS: dict[str, tuple[str, str, str]] = {
     "get": ("read", "read", ""),
@@ -73,7 +89,7 @@ _WORDS: dict[str, tuple[str, str, str]] = {
     "scale": ("scaled", "scale", ""),
     "approve": ("approved", "approve", ""),
     "bind": ("granted", "grant", "roles by "),
-    "review": ("asked", "ask", "what is allowed by "),
+    "review": ("asked", "ask", "for "),
     "impersonate": ("acted", "act", "as another on "),
 }
 
@@ -96,16 +112,18 @@ def what(request: Request) -> str:
     """Give the object: `secrets production/important`, `nodes`, or the path of a request for no resource.
 
     `*` stands for every object of a namespace, `?` for a name that the server made up and this event does not hold.
+    The subresource is left out where the action says it: exec into `pods production/web`.
     """
     if not request.resource:
         return (request.request_uri or "").split("?", 1)[0]
-    kind = kind_of(request.resource, request.subresource, request.api_group)
+    is_said = request.subresource in _SAID.get(request.action or "", ())
+    kind = kind_of(request.resource, None if is_said else request.subresource, request.api_group)
     if request.name:
         name = request.name
     elif request.verb in _MANY:
         name = "*" if request.namespace else ""
     else:
-        name = "?"
+        name = "" if request.resource in UNNAMED else "?"
     # a namespace is its own namespace: `namespaces demo`, not `namespaces demo/demo`
     is_inside = request.namespace and not (request.resource == "namespaces" and request.namespace == request.name)
     place = f"{request.namespace}/{name}" if is_inside else name
@@ -118,6 +136,14 @@ def from_where(request: Request) -> str | None:
         return None
     *claimed, peer = request.source_ips
     return f"{peer} (for {', '.join(claimed)})" if claimed else peer
+
+
+def peer(request: Request) -> str | None:
+    """Give the peer, and only how many further addresses it claims to speak for."""
+    if not request.source_ips:
+        return None
+    claimed = len(request.source_ips) - 1
+    return f"{request.source_ips[-1]} +{claimed}" if claimed else request.source_ips[-1]
 
 
 def did(request: Request, *, count: int = 1) -> str:

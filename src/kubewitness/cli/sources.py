@@ -16,6 +16,8 @@ from pathlib import Path
 from kubewitness.cli.errors import ExitCode, UserError
 from kubewitness.cli.render.printable import fit, printable
 
+# Odd files are told one by one up to this number.
+_TOLD_FILES = 10
 # The list of damaged places is for eyes: beyond this many a file, only the count.
 _SHOWN_PLACES = 1000
 _EXCERPT_CELLS = 60
@@ -38,8 +40,10 @@ class SourceReport:
     """What one file turned out to be. `places` may hold fewer than `damaged` counts."""
 
     source: str
-    form: str = "JSON lines"
-    dialect: str = "kube-apiserver"
+    form: str = "one event a line"
+    dialect: str = ""
+    """Empty for kube-apiserver's own."""
+    events: int = 0
     damaged: int = 0
     repaired: int = 0
     places: Sequence[Place] = ()
@@ -53,6 +57,8 @@ class SourceReport:
 
 def add_source_arguments(parser: argparse.ArgumentParser) -> None:
     """Add SRC, --data, --cluster, --show-damage, -v."""
+    # thirty flags in brackets say nothing that the list below does not say better
+    parser.usage = "%(prog)s [flags] [SRC...]"
     parser.add_argument(
         "sources",
         nargs="*",
@@ -68,7 +74,7 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
         help="name of the cluster these bytes come from (default: KUBEWITNESS_CLUSTER)",
     )
     group.add_argument(
-        "--show-damage", action="store_true", help="list every damaged line: file, line, byte, reason, excerpt"
+        "--show-damage", action="store_true", help="list every damaged place: file, line, byte, reason, excerpt"
     )
     group.add_argument("-v", "--verbose", action="store_true", help="say what each file was recognised as")
 
@@ -116,27 +122,37 @@ def _hint(path: Path) -> str:
 
 def tell(reports: Iterable[SourceReport], *, is_verbose: bool = False, shows_damage: bool = False) -> ExitCode:
     """Say on standard error what is odd about the input; give INCOMPLETE when some of it is not in the answer."""
-    code = ExitCode.OK
-    for report in reports:
-        if report.damaged:
-            code = ExitCode.INCOMPLETE
-        if report.is_unusual or is_verbose:
-            print(summary(report, hints=not shows_damage), file=sys.stderr)  # noqa: T201
-        if shows_damage:
+    reports = list(reports)
+    has_damage = any(report.damaged for report in reports)
+    told = [report for report in reports if report.is_unusual or is_verbose]
+    # damage first: where only some can be told, these matter
+    told.sort(key=lambda report: not report.damaged)
+    for report in told if is_verbose else told[:_TOLD_FILES]:
+        _say(summary(report))
+    if len(told) > _TOLD_FILES and not is_verbose:
+        _say(f"{len(told) - _TOLD_FILES} more files are unusual or damaged; -v tells of each")
+    if shows_damage:
+        for report in reports:
             for line in damage_lines(report):
-                print(line, file=sys.stderr)  # noqa: T201
-    return code
+                _say(line)
+    elif has_damage:
+        _say("what is damaged is not in the answer; --show-damage lists every place")
+    return ExitCode.INCOMPLETE if has_damage else ExitCode.OK
 
 
-def summary(report: SourceReport, *, hints: bool = True) -> str:
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)  # noqa: T201
+
+
+def summary(report: SourceReport) -> str:
     """Say what one file is and what is wrong with it, in one line."""
-    parts = [report.form if report.dialect == "kube-apiserver" else f"{report.form} ({report.dialect})", *report.notes]
+    parts = [f"{report.form}, {report.dialect}" if report.dialect else report.form, f"{report.events:,} events"]
+    parts += report.notes
     if report.damaged:
-        lines = "1 line" if report.damaged == 1 else f"{report.damaged} lines"
-        first = f" (first at {_where(report.places[0])}: {report.places[0].reason})" if report.places else ""
-        parts.append(f"{lines} damaged{first}{'; --show-damage lists them' if hints else ''}")
-    if report.repaired:
-        parts.append(f"{report.repaired} repaired")
+        lines = "1 place damaged" if report.damaged == 1 else f"{report.damaged:,} places damaged"
+        parts.append(
+            f"{lines} (first at {_where(report.places[0])}: {report.places[0].reason})" if report.places else lines
+        )
     return printable(f"{report.source}: {'; '.join(parts)}")
 
 
@@ -147,7 +163,7 @@ def damage_lines(report: SourceReport) -> list[str]:
         for place in report.places[:_SHOWN_PLACES]
     ]
     if report.damaged > len(shown):
-        shown.append(f"{printable(report.source)}: {report.damaged - len(shown)} more damaged lines are not listed")
+        shown.append(f"{printable(report.source)}: {report.damaged - len(shown)} more damaged places are not listed")
     return shown
 
 

@@ -19,19 +19,25 @@ from kubewitness.event.expr import (
     TRUE,
     And,
     Any,
+    At,
     Case,
     Coalesce,
     Compare,
+    Entry,
     Expr,
     In,
     IsNull,
+    Json,
     JsonHas,
     Known,
+    Length,
     Literal,
     Not,
     Or,
+    Query,
     Ref,
     Text,
+    UrlPath,
     Within,
 )
 from kubewitness.event.expr_evaluate import test_value
@@ -237,7 +243,8 @@ def simplify(expr: Expr, facts: Facts = NO_FACTS) -> Expr:
     """Fold a condition in positive form by what is certain."""
     match expr:
         case And(parts):
-            return _simplify_and(parts, facts)
+            simpler = _simplify_and(parts, facts)
+            return simpler if simpler == expr else simplify(simpler, facts)
         case Or(parts):
             return disjunction(simplify(part, facts) for part in parts)
         case Not(Known(test, _)):
@@ -246,12 +253,12 @@ def simplify(expr: Expr, facts: Facts = NO_FACTS) -> Expr:
             return _settle(test, facts, Not)
         case Compare() | In() | Text() | Within():
             return _settle(expr, facts, _same)
-        case IsNull(Ref(path)) if path in facts:
-            return TRUE if facts[path] is None else FALSE
-        case Not(IsNull(Ref(path))) if path in facts:
-            return FALSE if facts[path] is None else TRUE
-        case Any(Ref(path), _) | Not(Any(Ref(path), _)) if path in facts and facts[path] is None:
-            return FALSE
+        case IsNull(value):
+            return _settle_null(value, facts, expr, TRUE, FALSE)
+        case Not(IsNull(value)):
+            return _settle_null(value, facts, expr, FALSE, TRUE)
+        case Any(value, _) | Not(Any(value, _)) | JsonHas(value, _) | Not(JsonHas(value, _)):
+            return _settle_null(value, facts, expr, FALSE, expr)
         case _:
             return expr
 
@@ -296,14 +303,30 @@ def _both(one: Fact, other: Fact) -> Fact:
 
 def _settle(test: Test, facts: Facts, turn: Callable[[Expr], Expr]) -> Expr:
     value = test.left if isinstance(test, Compare) else test.value
-    if not (isinstance(value, Ref) and value.path in facts):
-        return turn(test)
-    fact = facts[value.path]
-    if fact is None:
+    if _is_certainly_null(value, facts):
         return FALSE
+    fact = facts.get(value.path) if isinstance(value, Ref) else None
+    if fact is None:
+        return turn(test)
     answers = {test_value(test, possible) for possible in fact}
     if len(answers) == 1:
         return truth(turn(Literal(answers.pop())))
     if isinstance(test, In):
         test = In(value, tuple(option for option in test.options if option in fact))  # type: ignore[arg-type]  # of one kind
     return turn(test)
+
+
+def _settle_null(value: Expr, facts: Facts, unsettled: Expr, if_null: Expr, if_held: Expr) -> Expr:
+    if _is_certainly_null(value, facts):
+        return if_null
+    return if_held if isinstance(value, Ref) and value.path in facts else unsettled
+
+
+def _is_certainly_null(value: Expr, facts: Facts) -> bool:
+    match value:
+        case Ref(path):
+            return path in facts and facts[path] is None
+        case Entry(inner, _) | Json(inner, _) | Query(inner, _) | UrlPath(inner) | At(inner, _) | Length(inner):
+            return _is_certainly_null(inner, facts)
+        case _:
+            return False

@@ -5,7 +5,6 @@ event/expr.py says what is asked; these functions answer for Python, plain and g
 the same in DuckDB's words and is tested against them.
 """
 
-import datetime as dt
 import enum
 import functools
 import ipaddress
@@ -17,6 +16,7 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
+from kubewitness.event import microtime
 from kubewitness.event.types import AuthenticationMetadata, Event, ObjectReference, ResponseStatus, UserInfo
 
 
@@ -89,7 +89,7 @@ def raw(event: Event, path: str) -> msgspec.Raw:
 
 def is_absent(body: msgspec.Raw) -> bool:
     """Say whether there is no such member, or null."""
-    return bytes(body) in {b"", b"null"}
+    return not body or (len(body) == 4 and bytes(body) == b"null")
 
 
 def number(value: object) -> int:
@@ -102,25 +102,25 @@ def number(value: object) -> int:
 # --- times
 
 
-_TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))", re.ASCII)
-_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-_MICROSECOND = dt.timedelta(microseconds=1)
-
-
-@functools.lru_cache(maxsize=4096)
 def micros(text: str) -> int | None:
-    """Give microseconds since 1970 of an RFC 3339 time, finer digits dropped; None if it is not one."""
-    match = _TIME.fullmatch(text)
-    if match is None:
-        return None
-    year, month, day, hour, minute, second, fraction, sign, hours, minutes = match.groups()
-    offset = dt.timedelta(hours=int(hours or 0), minutes=int(minutes or 0)) * (-1 if sign == "-" else 1)
+    """Give microseconds since 1970 of an RFC 3339 time; None if it is not one.
+
+    Times as kube-apiserver writes them take a short way: their minute is remembered, as a log has many of each.
+    """
+    if len(text) == 27 and text[19] == "." and text[26] == "Z":
+        digits = text[17:19] + text[20:26]
+        if digits.isdigit() and digits.isascii() and digits < "60":
+            minute = _micros(text[:17] + "00Z")
+            return None if minute is None else minute + int(digits)
+    return _micros(text)
+
+
+@functools.lru_cache(maxsize=1024)
+def _micros(text: str) -> int | None:
     try:
-        zone = dt.timezone(offset)
-        moment = dt.datetime(*map(int, (year, month, day, hour, minute, second)), tzinfo=zone)  # type: ignore[arg-type,misc]  # six of them
-    except ValueError:
+        return microtime.parse(text)
+    except microtime.TimeError:
         return None
-    return (moment - _EPOCH) // _MICROSECOND + int((fraction or "0")[:6].ljust(6, "0"))
 
 
 # --- query parameters
@@ -161,6 +161,18 @@ def _first_wins(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return dict(reversed(pairs))
 
 
+def _number(digits: str) -> int | float:
+    return int(digits) if len(digits) <= 20 else float("inf")
+
+
+def _load(body: msgspec.Raw) -> object:
+    """Read a body; None for one that is nested too deep to be read."""
+    try:
+        return json.loads(bytes(body), object_pairs_hook=_first_wins, parse_int=_number)
+    except (RecursionError, ValueError):
+        return None
+
+
 _WHOLE = range(-(2**63), 2**64)
 
 
@@ -168,14 +180,14 @@ def json_value(body: msgspec.Raw, steps: tuple[str, ...]) -> str | tuple[str, ..
     """Give what Json means."""
     if is_absent(body):
         return None
-    found = [json.loads(bytes(body), object_pairs_hook=_first_wins)]
+    found = [_load(body)]
     many = False
     for step in steps:
         if step == "[*]":
             many = True
             found = [element for one in found if isinstance(one, list) for element in one]
         else:
-            found = [one[step] if isinstance(one, dict) else one[int(step)] for one in found if _has(one, step)]
+            found = [_member(one, step) for one in found if _has(one, step)]
     texts = tuple(text for text in map(_scalar, found) if text is not None)
     if many:
         return texts
@@ -186,11 +198,11 @@ def json_has(body: msgspec.Raw, steps: tuple[str, ...]) -> bool | None:
     """Give what JsonHas means."""
     if is_absent(body):
         return None
-    held = json.loads(bytes(body), object_pairs_hook=_first_wins)
+    held = _load(body)
     for step in steps:
         if not _has(held, step):
             return False
-        held = held[step] if isinstance(held, dict) else held[int(step)]
+        held = _member(held, step)
     return held is not None
 
 
@@ -201,6 +213,12 @@ def _has(held: object, step: str) -> bool:
     if isinstance(held, dict):
         return step in held
     return isinstance(held, list) and _INDEX.fullmatch(step) is not None and int(step) < len(held)
+
+
+def _member(held: object, step: str) -> object:
+    if isinstance(held, dict):
+        return held[step]
+    return held[int(step)] if isinstance(held, list) else None
 
 
 def _scalar(held: object) -> str | None:

@@ -11,19 +11,31 @@ from kubewitness.event.types import Level
 from kubewitness.policy.match import RuleMatcher, compile_rule
 from kubewitness.policy.types import Attributes, Decision, Policy, PolicyRule
 
+_Rules = tuple[tuple[RuleMatcher, Decision], ...]
+
 
 @dataclass(frozen=True, slots=True)
 class CompiledPolicy:
-    """A policy as sets, one matcher and one ready decision a rule."""
+    """
+    A policy as sets, one matcher and one ready decision a rule.
 
-    rules: tuple[tuple[RuleMatcher, Decision], ...]
-    resource_rules: tuple[tuple[RuleMatcher, Decision], ...]
-    other_rules: tuple[tuple[RuleMatcher, Decision], ...]
+    For speed the rules that can match are sorted out beforehand: by kind of request, then by verb where a rule of
+    the policy states that verb.
+    """
+
+    rules: _Rules
+    resource_rules: _Rules
+    resource_rules_by_verb: dict[str, _Rules]
+    other_rules: _Rules
     no_match: Decision
 
     def decide(self, attributes: Attributes) -> Decision:
         """Give the decision of the first rule that matches."""
-        for matcher, decision in self.resource_rules if attributes.resource_request else self.other_rules:
+        if attributes.resource_request:
+            rules = self.resource_rules_by_verb.get(attributes.verb, self.resource_rules)
+        else:
+            rules = self.other_rules
+        for matcher, decision in rules:
             if matcher.matches(attributes):
                 return decision
         return self.no_match
@@ -32,9 +44,15 @@ class CompiledPolicy:
 def compile_policy(policy: Policy) -> CompiledPolicy:
     """Prepare a policy for many requests."""
     rules = tuple((compile_rule(rule), _decision(policy, rule, index)) for index, rule in enumerate(policy.rules))
+    for_resources = tuple(pair for pair in rules if pair[0].matches_resource_requests)
+    verbs = {verb for matcher, _ in for_resources for verb in matcher.verbs}
     return CompiledPolicy(
         rules=rules,
-        resource_rules=tuple(pair for pair in rules if pair[0].matches_resource_requests),
+        # a verb that no rule states can only be met by rules without verbs
+        resource_rules=tuple(pair for pair in for_resources if not pair[0].verbs),
+        resource_rules_by_verb={
+            verb: tuple(pair for pair in for_resources if not pair[0].verbs or verb in pair[0].verbs) for verb in verbs
+        },
         other_rules=tuple(pair for pair in rules if pair[0].matches_other_requests),
         no_match=Decision(Level.NONE, frozenset(policy.omit_stages), policy.omit_managed_fields, None),
     )

@@ -41,8 +41,8 @@ def marshal(values: tuple[str, ...]) -> str:
 
 def json_float(number: float) -> str:
     """Write a float as `json.Marshal`: plain from 1e-6 up to 1e21, else with an exponent."""
-    if number == int(number) and abs(number) < 1e21:
-        return "-0" if str(number).startswith("-0") else str(int(number))
+    if number == 0:
+        return "-0" if str(number).startswith("-") else "0"
     digits, exponent = _shortest(number)
     if -6 <= exponent < 21:
         return _plain(number < 0, digits, exponent)
@@ -50,7 +50,7 @@ def json_float(number: float) -> str:
 
 
 def general_float(number: float) -> str:
-    """Write a float as `%v` does: an exponent below 1e-4 and from 1e21 on."""
+    """Write a float as `%v` does: an exponent below 1e-4 and from 1e6 on."""
     if number != number:
         return "NaN"
     if number in (float("inf"), float("-inf")):
@@ -58,7 +58,7 @@ def general_float(number: float) -> str:
     if number == 0:
         return "-0" if str(number).startswith("-") else "0"
     digits, exponent = _shortest(number)
-    if -4 <= exponent < 21:
+    if -4 <= exponent < 6:
         return _plain(number < 0, digits, exponent)
     return _scientific(number < 0, digits, exponent, 2)
 

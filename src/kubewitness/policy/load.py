@@ -10,7 +10,9 @@ YAML 1.1; strict decoding, then lenient when only strictness was hurt; then vali
 protobuf and CBOR input, which are refused as the YAML that they are not.
 """
 
-from dataclasses import dataclass
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TypeGuard
 
 from kubewitness.event.types import Level, Stage
@@ -43,18 +45,31 @@ class PolicyError(Exception):
     """A policy that kube-apiserver refuses; the message is its own."""
 
 
+class Refusal(enum.Enum):
+    """At which step the server gives up."""
+
+    SYNTAX = "the text is no YAML or JSON that the server reads"
+    VERSION = "apiVersion and kind name no policy that the server knows"
+    TYPE = "a value has the wrong type"
+    INVALID = "a value is not allowed"
+    NO_RULES = "there are no rules"
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
     """What is known of a policy file. `error` empty: the server accepts it and `policy` is there."""
 
-    policy: Policy | None
-    error: str
-    warning: str
+    policy: Policy | None = None
+    raw: RawPolicy | None = None
+    error: str = ""
+    refusal: Refusal | None = None
+    error_mark: Mark | None = None
+    invalid: tuple[Invalid, ...] = ()
+    warning: str = ""
     tree: Value | None = None
     complaints: tuple[Complaint, ...] = ()
     repeated: tuple[tuple[Mark, str], ...] = ()
-    invalid: tuple[Invalid, ...] = ()
-    error_mark: Mark | None = None
+    is_followed: bool = False
 
 
 def load(text: str | bytes, server_version: str = DEFAULT_SERVER_VERSION) -> Policy:
@@ -69,37 +84,51 @@ def read(text: str | bytes, server_version: str = DEFAULT_SERVER_VERSION) -> Doc
     """Read a policy file and tell everything about it. Never raises for any input."""
     if server_version not in SERVER_VERSIONS:
         raise ValueError(f"server version {server_version!r} is not known; known are {', '.join(SERVER_VERSIONS)}")
-    data = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
-    tree: Value | None = None
+    data = _encode(text) if isinstance(text, str) else text
+    is_json = _is_json(data)
     try:
-        is_json = _is_json(data)
-        parsed = yaml11.Decoded(gojson.parse(data), (), ()) if is_json else yaml11.decode(data)
+        parsed = yaml11.Decoded(gojson.parse(data)) if is_json else yaml11.decode(data)
     except GoError as error:
-        start = "couldn't get version/kind; json parse error: " if _is_json(data) else ""
-        return Document(None, f"failed decoding: {start}{error}", "", error_mark=error.mark)
-    tree = parsed.value
+        start = "couldn't get version/kind; json parse error: " if is_json else ""
+        return Document(error=f"failed decoding: {start}{error}", refusal=Refusal.SYNTAX, error_mark=error.mark)
+    known = Document(tree=parsed.value, repeated=parsed.repeated, is_followed=parsed.is_followed)
     decoder = TypedDecoder()
     try:
-        api_version, kind = _version_and_kind(tree)
+        api_version, kind = _version_and_kind(parsed.value)
         group, version = _group_version(api_version, data)
-        decoded = _decode(decoder, tree, group, version, kind)
+        decoded = _decode(decoder, parsed.value, group, version, kind)
     except GoError as error:
-        return Document(None, f"failed decoding: {error}", "", tree, repeated=parsed.repeated, error_mark=error.mark)
-    complaints = tuple(decoder.complaints)
-    warning = _warning(parsed.complaints, complaints)
+        is_type = str(error).startswith(("json: ", "parsing time"))
+        refusal = Refusal.TYPE if is_type else Refusal.VERSION
+        return replace(known, error=f"failed decoding: {error}", refusal=refusal, error_mark=error.mark)
+    known = replace(
+        known, complaints=tuple(decoder.complaints), warning=_warning(parsed.complaints, decoder.complaints)
+    )
     if (group, version) != (_GROUP, "v1"):
         error_text = f"unknown group version field {_GROUP}/{_INTERNAL}, Kind={kind} in policy"
-        mark = _mark(tree, ("apiVersion",))
-        return Document(None, error_text, warning, tree, complaints, parsed.repeated, error_mark=mark)
-    raw = _raw_policy(decoded)
+        mark = _mark(parsed.value, ("apiVersion",))
+        return replace(known, error=error_text, refusal=Refusal.VERSION, error_mark=mark)
+    return _judged(known, _raw_policy(decoded), server_version)
+
+
+def _judged(known: Document, raw: RawPolicy, server_version: str) -> Document:
+    """Validate a decoded policy."""
+    known = replace(known, raw=raw)
     invalid = validate(raw, server_version)
     if invalid:
-        return Document(None, aggregate(invalid), warning, tree, complaints, parsed.repeated, invalid)
+        return replace(known, error=aggregate(invalid), refusal=Refusal.INVALID, invalid=invalid)
     if not raw.rules:
-        mark = _mark(tree, ("rules",))
-        error_text = "loaded illegal policy with 0 rules"
-        return Document(None, error_text, warning, tree, complaints, parsed.repeated, error_mark=mark)
-    return Document(_policy(raw), "", warning, tree, complaints, parsed.repeated)
+        mark = _mark(known.tree, ("rules",)) if known.tree else None
+        return replace(known, error="loaded illegal policy with 0 rules", refusal=Refusal.NO_RULES, error_mark=mark)
+    return replace(known, policy=_policy(raw))
+
+
+def _encode(text: str) -> bytes:
+    """Give the bytes that a text stands for, those included that were no UTF-8 when it was read."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
 
 
 def _is_json(data: bytes) -> bool:
@@ -118,7 +147,7 @@ def _mark(tree: Value, path: tuple[str | int, ...]) -> Mark:
     return value.mark if value is not None else tree.mark
 
 
-def _warning(yaml_complaints: tuple[str, ...], complaints: tuple[Complaint, ...]) -> str:
+def _warning(yaml_complaints: Sequence[str], complaints: Sequence[Complaint]) -> str:
     parts = ["yaml: unmarshal errors:\n  " + "\n  ".join(yaml_complaints)] if yaml_complaints else []
     parts.extend(str(complaint) for complaint in complaints)
     return "strict decoding error: " + ", ".join(parts) if parts else ""

@@ -38,6 +38,12 @@ def test_a_table_that_fits_is_not_touched():
     )
 
 
+def test_a_table_for_a_pipe_cuts_nothing():
+    """Where no width has to be kept, every cell is whole and keeps its date."""
+    lines = table([(at(23, 1), "a" * 90, "pods a/b", 200)], width=36, may_cut=False).splitlines()
+    assert lines[1] == f"2026-11-23T03:09:01Z  {'a' * 90}  pods a/b   200"
+
+
 def test_a_shared_day_moves_into_the_heading_when_space_is_short():
     """Before anything is cut, the one day of all rows leaves the cells."""
     assert table([(at(23, 1), "alice", "pods a/b", 200)], width=36) == (
@@ -50,10 +56,18 @@ def test_two_days_stay_in_the_cells():
     assert "2026-11-24T03:09:01Z" in table([(at(23, 1), "a", "b", 1), (at(24, 1), "a", "b", 1)], width=20)
 
 
-def test_the_widest_columns_give_way_together():
-    """Cuts are marked, keep both ends, and fall on what is longest."""
+def test_one_long_value_does_not_cut_the_others():
+    """Where one row is long and many are short, the one is cut: the fewest letters are lost."""
+    rows = [(at(23, 1), "u" * 30, "o" * 20, 200), *[(at(23, 1), "u", "o" * 20, 200)] * 9]
+    lines = table(rows, width=60).splitlines()
+    assert lines[1] == f"03:09:01Z   uuuuuuu…{'u' * 12}  {'o' * 20}   200"
+    assert "…" not in "".join(lines[2:])
+
+
+def test_cuts_are_marked_and_keep_the_ends():
+    """Of a name that is cut, the end stays longer than the beginning: there names differ."""
     row = (at(23, 1), "system:serviceaccount:kube-system:node-controller", "pods default/a", 200)
-    assert table([row], width=60).splitlines()[1] == "03:09:01Z   system:servic…e-controller  pods default/a   200"
+    assert table([row], width=60).splitlines()[1] == "03:09:01Z   system:se…:node-controller  pods default/a   200"
 
 
 def test_wide_cuts_nothing():
@@ -91,3 +105,20 @@ def test_live_rows_need_no_sample():
     lines = table([(at(23, 1), "a", "b", 200)], is_live=True).splitlines()
     assert lines[0].startswith("TIME")
     assert lines[1].startswith("2026-11-23T03:09:01Z")
+
+
+def test_people_keep_the_beginning_and_accounts_the_end():
+    """A cut user name keeps what tells it from others: jane@..., ...:node-controller."""
+    columns = (Column("USER", "user", Shrink.USER),)
+    stream = io.StringIO()
+    rows = [("jane@some-long-domain.example",), ("system:serviceaccount:kube-system:node-controller",)]
+    write_table(rows, columns, Output(stream=stream, width=20))
+    assert stream.getvalue() == "USER\njane@some-long-doma…\nsystem:…e-controller\n"
+
+
+def test_a_column_is_not_cut_below_its_least():
+    """An address stays whole while another column can give way."""
+    columns = (Column("A", "a", Shrink.MIDDLE, least_width=15), Column("B", "b", Shrink.MIDDLE, weight=2))
+    stream = io.StringIO()
+    write_table([("198.51.100.240", "b" * 40)], columns, Output(stream=stream, width=30))
+    assert "198.51.100.240" in stream.getvalue()

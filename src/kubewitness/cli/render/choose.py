@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from kubewitness.cli.defaults import env_choice
 from kubewitness.cli.render import data, events, table
-from kubewitness.cli.render.output import Output, terminal_width, wants_colour
+from kubewitness.cli.render.output import Output, may_cut, terminal_width, wants_colour
 from kubewitness.cli.render.values import Column
 
 T = TypeVar("T")
@@ -20,24 +20,29 @@ FORMATS = ("table", "wide", "jsonl", "json", "yaml", "csv")
 _COLOURS = ("auto", "always", "never")
 
 
-def add_output_arguments(parser: argparse.ArgumentParser, formats: Sequence[str] = FORMATS) -> None:
-    """Add the flags every command with an answer of rows takes."""
+def add_output_arguments(
+    parser: argparse.ArgumentParser, formats: Sequence[str] = FORMATS
+) -> "argparse._ArgumentGroup":
+    """Add the flags every command with an answer of rows takes; give their group."""
     group = parser.add_argument_group("output")
     group.add_argument(
         "-o",
         "--output",
         choices=formats,
+        metavar="FORMAT",
         default=env_choice("KUBEWITNESS_OUTPUT", FORMATS, formats[0], among=formats),
-        help="how the answer is written (default: %(default)s, or KUBEWITNESS_OUTPUT); table fits the terminal, "
+        help=f"{', '.join(formats)} (default: %(default)s, or KUBEWITNESS_OUTPUT); table fits the terminal, "
         "wide cuts nothing, jsonl keeps exact bytes",
     )
     group.add_argument("--no-headers", action="store_true", help="leave out the heading line of table, wide and csv")
     group.add_argument(
         "--color",
         choices=_COLOURS,
+        metavar="WHEN",
         default=env_choice("KUBEWITNESS_COLOR", _COLOURS, "auto"),
-        help="colour: auto is on for a terminal unless NO_COLOR is set (default: %(default)s, or KUBEWITNESS_COLOR)",
+        help="auto, always or never (default: %(default)s, or KUBEWITNESS_COLOR); NO_COLOR is respected",
     )
+    return group
 
 
 def output_of(args: argparse.Namespace) -> Output:
@@ -47,6 +52,7 @@ def output_of(args: argparse.Namespace) -> Output:
         width=terminal_width(),
         has_colour=wants_colour(args.color, sys.stdout),
         has_headers=not args.no_headers,
+        may_cut=may_cut(sys.stdout),
     )
 
 

@@ -55,13 +55,16 @@ def width(text: str) -> int:
 
 
 def fit(text: str, cells: int, ellipsis: str = "…", *, keep_end: bool = False) -> str:
-    """Cut printable `text` to at most `cells` cells, the cut marked; `keep_end` cuts in the middle."""
+    """Cut printable `text` to at most `cells` cells, the cut marked; `keep_end` cuts before the end.
+
+    Names of Kubernetes differ at their ends: the end gets two thirds.
+    """
     if width(text) <= cells:
         return text
     room = cells - width(ellipsis)
     if room <= 0:
         return ellipsis[:cells]
-    tail = room // 2 if keep_end else 0
+    tail = room * 2 // 3 if keep_end else 0
     head, end = _take(text, room - tail), _take(text[::-1], tail)[::-1]
     return f"{head}{ellipsis}{end}"
 

@@ -1,12 +1,14 @@
 """
-Write rows as a table that fits the terminal, or as a wide one that cuts nothing.
+Write rows as a table that fits the terminal, or as a wide one that cuts nothing; nothing is cut in a pipe either.
 
 The first rows (`SAMPLE_ROWS`) decide the widths; later rows stream through them. When a table is too wide, first the
-date that all sampled rows share moves into the heading of the time column, then the widest columns that
-may shrink give way together, cut with an ellipsis. A cell never holds what could pass for a column's end.
+date that all sampled rows share moves into the heading of the time column, then columns that may shrink give
+way so that the fewest letters are lost, the cut marked by an ellipsis. A cell never holds what could pass for a
+column's end.
 """
 
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
@@ -17,8 +19,6 @@ from kubewitness.cli.render.values import UNKNOWN, Column, Shrink, Tone, rfc3339
 # Enough to see the usual values of every column; small enough to be on the screen at once.
 SAMPLE_ROWS = 1000
 _GAP = "  "
-# A column is not cut below this: less than it says nothing.
-_LEAST_WIDTH = 8
 
 Row = Sequence[object]
 
@@ -39,6 +39,11 @@ def write_table(
     return count
 
 
+def _keeps_end(column: Column, text: str) -> bool:
+    # people differ at the beginning of their names (jane@...), accounts of the system at the end
+    return column.shrink is Shrink.MIDDLE or (column.shrink is Shrink.USER and text.startswith("system:"))
+
+
 class _Table:
     """The widths and the way of writing each column, decided on a sample."""
 
@@ -46,14 +51,14 @@ class _Table:
         self._columns = columns
         self._output = output
         self._timespec = "microseconds" if is_wide else "seconds"
-        self._titles = [column.title for column in columns]
+        self._titles = [cell(column.title) for column in columns]
         self._day: list[str | None] = [None] * len(columns)
-        self._cuts = not is_wide
-        self._widths = self._natural(sample)
-        if is_wide:
+        self._cuts = output.may_cut and not is_wide
+        self._measure(sample)
+        if not self._cuts:
             return
         if self._total() > output.width and self._share_days(sample):
-            self._widths = self._natural(sample)
+            self._measure(sample)
         self._shrink()
 
     def heading(self) -> str:
@@ -76,7 +81,7 @@ class _Table:
         last = len(cells) - 1
         for at, ((text, tone), column, cells_wide) in enumerate(zip(cells, self._columns, self._widths, strict=True)):
             if self._cuts and column.shrink is not Shrink.NEVER:
-                shown = fit(text, cells_wide, self._output.ellipsis, keep_end=column.shrink is Shrink.MIDDLE)
+                shown = fit(text, cells_wide, self._output.ellipsis, keep_end=_keeps_end(column, text))
             else:
                 shown = text
             # colour goes round the text, not the filling, and the last column is not filled: no trailing spaces
@@ -94,14 +99,17 @@ class _Table:
             return text.removeprefix(f"{day}T") if day else text
         return cell((column.text or text_of)(value)) or '""'
 
-    def _natural(self, sample: Sequence[Row]) -> list[int]:
+    def _measure(self, sample: Sequence[Row]) -> None:
+        """Count how many cells of each column have which width; each column as wide as its widest."""
         # without a sample (rows come one by one, as they happen) the usual width of each column has to do
-        usual = [0 if sample else column.usual_width for column in self._columns]
-        widths = [max(width(title), least) for title, least in zip(self._titles, usual, strict=True)]
+        self._counts = [
+            Counter({width(title): 1, 0 if sample else column.usual_width: 1})
+            for title, column in zip(self._titles, self._columns, strict=True)
+        ]
         for row in sample:
             for at, value in enumerate(row):
-                widths[at] = max(widths[at], width(self._cell(at, value)))
-        return widths
+                self._counts[at][width(self._cell(at, value))] += 1
+        self._widths = [max(counts) for counts in self._counts]
 
     def _total(self) -> int:
         return sum(self._widths) + len(_GAP) * (len(self._widths) - 1)
@@ -117,13 +125,14 @@ class _Table:
         return any(self._day)
 
     def _shrink(self) -> None:
-        """Lower the ceiling of the columns that may shrink until the line fits, or they are at their least."""
+        """Take cells from the columns that may shrink, each time where the fewest rows are cut, until the line fits."""
         free = [at for at, column in enumerate(self._columns) if column.shrink is not Shrink.NEVER]
+        cut = {at: self._counts[at][self._widths[at]] for at in free}
         while self._total() > self._output.width:
-            widest = max((self._widths[at] for at in free), default=0)
-            if widest <= _LEAST_WIDTH:
+            able = [at for at in free if self._widths[at] > self._columns[at].least_width]
+            if not able:
                 return
-            # the excess is taken from the widest columns, one cell each in turn
-            for at in free:
-                if self._widths[at] == widest and self._total() > self._output.width:
-                    self._widths[at] -= 1
+            # the rows that lose a letter, weighed a little by what is left: a letter of twelve tells more than of fifty
+            at = min(able, key=lambda at: (self._columns[at].weight * cut[at] / self._widths[at] ** 0.5, at))
+            self._widths[at] -= 1
+            cut[at] += self._counts[at][self._widths[at]]

@@ -28,6 +28,7 @@ class Shrink(enum.Enum):
     NEVER = "never"
     END = "end"
     MIDDLE = "middle"
+    USER = "the end of a person's name, the middle of system:..."
 
 
 class Tone(enum.Enum):
@@ -48,6 +49,10 @@ class Column:
     shrink: Shrink = Shrink.END
     is_right: bool = False
     usual_width: int = 0
+    least_width: int = 10
+    """Not cut below this: less says nothing."""
+    weight: float = 1
+    """How much a letter of this column is worth beside those of the others, when some must go."""
     tone: Callable[[object], Tone | None] | None = None
     text: Callable[[object], str] | None = None
 

@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from kubewitness.event.types import Event, Level, ObjectReference
 from kubewitness.look.investigate.bodies import name_in_body, name_prefix, names_in_list
+from kubewitness.look.query.sql import literal
 
 CONNECT = frozenset({"exec", "attach", "portforward", "proxy"})
 """Subresources that open a stream to the object; they neither read nor change what the API stores."""
@@ -80,6 +81,33 @@ def judge(event: Event, question: Question, target: Target) -> Finding | None:
     if question is Question.TOUCHED:
         return _touched(event, reference, target)
     return _JUDGES[question](event, reference, target)
+
+
+def candidates(question: Question, target: Target) -> str:
+    """Give a condition in SQL over `events` that every Event `judge` may accept meets: cheap, and never too narrow."""
+    resource = f"resource = {literal(target.resource)}"
+    if target.api_group is not None:
+        resource += f" AND coalesce(api_group, '') = {literal(target.api_group)}"
+    if target.name is not None:
+        resource += f" AND (name = {literal(target.name)} OR name IS NULL)"
+    if target.namespace is not None:
+        resource += f" AND (namespace = {literal(target.namespace)} OR namespace IS NULL)"
+    verbs = _VERBS.get(question)
+    if verbs:
+        resource += f" AND verb IN ({', '.join(map(literal, verbs))})"
+    if question not in (Question.DELETED, Question.TOUCHED) or target.namespace is None:
+        return resource
+    return f"({resource}) OR (resource = 'namespaces' AND verb = 'delete' AND name = {literal(target.namespace)})"
+
+
+_VERBS = {
+    Question.CREATED: ("create", "patch", "update"),
+    Question.DELETED: ("delete", "deletecollection", "create"),
+    Question.CHANGED: ("update", "patch", "create"),
+    Question.READ: ("get", "list", "watch"),
+    Question.LISTED: ("list", "watch"),
+    Question.EXEC: ("get", "create"),
+}
 
 
 def _is_of_kind(reference: ObjectReference, target: Target) -> bool:

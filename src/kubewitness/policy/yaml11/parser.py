@@ -50,13 +50,14 @@ class _Open:
 
 
 class Parser:
-    """Reads one document. `document()` gives its root, or None for an empty stream."""
+    """Reads one document: `document()` gives its root, or None for an empty stream, and sets `is_followed`."""
 
     def __init__(self, scanner: Scanner) -> None:
         self._scanner = scanner
         self._handles: dict[str, str] = {}
         self._anchors: dict[str, Node] = {}
         self._stack: list[_Open] = []
+        self.is_followed = False
 
     def document(self) -> Node | None:
         """Parse the first document up to its end."""
@@ -73,7 +74,7 @@ class Parser:
         token = self._scanner.peek()
         root = self._empty(token) if is_explicit and token.kind in _NO_CONTENT else self._tree()
         # the end of the document is only known by what follows it
-        self._scanner.peek()
+        self.is_followed = self._scanner.peek().kind in (T.VERSION, T.TAG_DIRECTIVE, T.DOCUMENT_START)
         return root
 
     def _tree(self) -> Node:
@@ -174,8 +175,9 @@ class Parser:
         return node
 
     @staticmethod
-    def _empty(token: Token) -> Node:
-        return Node(NodeKind.SCALAR, token.line, token.column, "", "", is_implicit=True)
+    def _empty(token: Token, width: int = 0) -> Node:
+        """Make the empty scalar that stands at a token, or after it."""
+        return Node(NodeKind.SCALAR, token.line, token.column + width, "", "", is_implicit=True)
 
     # block collections: each state reads one step and says whether the collection goes on
 
@@ -185,7 +187,7 @@ class Parser:
             return self._block_end(top, "did not find expected '-' indicator")
         following = self._scanner.peek()
         if following.kind in (T.BLOCK_ENTRY, T.BLOCK_END):
-            top.node.children.append(self._empty(token))
+            top.node.children.append(self._empty(token, 1))
         else:
             top.node.children.append(self._node(is_block=True))
         return True
@@ -196,7 +198,7 @@ class Parser:
         token = self._scanner.take()
         following = self._scanner.peek()
         if following.kind in (T.BLOCK_ENTRY, T.KEY, T.VALUE, T.BLOCK_END):
-            top.node.children.append(self._empty(token))
+            top.node.children.append(self._empty(token, 1))
         else:
             top.node.children.append(self._node(is_block=True))
         return True
@@ -222,7 +224,7 @@ class Parser:
 
     def _block_part(self, top: _Open, token: Token, empty_before: tuple[T, ...]) -> None:
         if self._scanner.peek().kind in empty_before:
-            top.node.children.append(self._empty(token))
+            top.node.children.append(self._empty(token, 1))
         else:
             top.node.children.append(self._node(is_block=True, is_indentless_allowed=True))
 

@@ -27,8 +27,9 @@ class Decoded:
     """A decoded document: the value with members sorted by name, and what a strict reading complains of."""
 
     value: Value
-    complaints: tuple[str, ...]
-    repeated: tuple[tuple[Mark, str], ...]
+    complaints: tuple[str, ...] = ()
+    repeated: tuple[tuple[Mark, str], ...] = ()
+    is_followed: bool = False
 
 
 @dataclass(slots=True)
@@ -61,12 +62,13 @@ _Step = Generator["tuple[Node, _Map | None]", _Any, _Any]
 
 def decode(data: bytes) -> Decoded:
     """Decode the first document of a YAML stream. Raises GoError with Go's sentence."""
-    root = Parser(Scanner(read(data or b"\n"))).document()
+    parser = Parser(Scanner(read(data or b"\n")))
+    root = parser.document()
     if root is None:
-        return Decoded(Value(Kind.NULL, START, "null"), (), ())
+        return Decoded(Value(Kind.NULL, START, "null"))
     decoder = _Decoder()
     tree = decoder.run(root)
-    return Decoded(_Converter().run(tree), tuple(decoder.complaints), tuple(decoder.repeated))
+    return Decoded(_Converter().run(tree), tuple(decoder.complaints), tuple(decoder.repeated), parser.is_followed)
 
 
 class _Decoder:

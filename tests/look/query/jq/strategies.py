@@ -17,14 +17,21 @@ VALUES = st.recursive(
     ),
     max_leaves=5,
 )
-REFERENCES = st.fixed_dictionaries({}, optional={"resource": VALUES, "name": TEXTS, "a": VALUES})
+
+
+def _mostly(usual, odd):
+    """The usual thing, and in one of ten cases the odd one."""
+    return st.integers(0, 9).flatmap(lambda number: odd if number == 5 else usual)
+
+
+REFERENCES = st.fixed_dictionaries(
+    {"resource": _mostly(TEXTS, VALUES)}, optional={"name": TEXTS, "a": st.fixed_dictionaries({"name": SCALARS})}
+)
 EVENTS = st.fixed_dictionaries(
-    {},
+    {"verb": _mostly(TEXTS, VALUES), "sourceIPs": _mostly(st.lists(TEXTS, max_size=3), VALUES)},
     optional={
-        "verb": st.one_of(TEXTS, TEXTS, TEXTS, VALUES),
-        "objectRef": st.one_of(REFERENCES, REFERENCES, REFERENCES, VALUES),
-        "sourceIPs": st.one_of(st.lists(TEXTS, max_size=3), st.lists(TEXTS, max_size=3), VALUES),
-        "code": SCALARS,
+        "objectRef": _mostly(REFERENCES, VALUES),
+        "code": _mostly(st.sampled_from([200, 201, 403, 500]), SCALARS),
         "other": VALUES,
     },
 )
@@ -40,7 +47,7 @@ ODD_LINES = st.sampled_from(
 @st.composite
 def lines(draw) -> bytes:
     """One line of a log, mostly an event."""
-    if draw(st.integers(0, 19)) == 0:
+    if draw(st.integers(0, 79)) == 40:
         return draw(ODD_LINES)
     separators = draw(st.sampled_from([(",", ":"), (", ", ": ")]))
     return json.dumps(draw(EVENTS), separators=separators, ensure_ascii=draw(st.booleans())).encode() + b"\n"
@@ -82,6 +89,34 @@ def _compound(inner):
     )
 
 
+# What people mostly write: it passes over most inputs without an error.
+PLAIN = st.one_of(
+    st.tuples(
+        st.sampled_from(
+            [".verb", ".objectRef.resource", ".objectRef.name", ".code", ".sourceIPs[0]", ".objectRef.a.name"]
+        ),
+        st.sampled_from(["==", "==", "<", ">="]),
+        LITERALS,
+    ).map(" ".join),
+    st.sampled_from(
+        [
+            '.sourceIPs[] == "a"',
+            '.sourceIPs[]? == "a"',
+            'any(.sourceIPs[]; . == "get")',
+            '.sourceIPs | any(startswith("1"))',
+            '.sourceIPs | index("a")',
+            '.verb | test("^d.l")',
+            '.verb | IN("get", "a")',
+            '(.objectRef.name // "") | test("SEC"; "i")',
+            '.objectRef | has("name")',
+            '.verb | startswith("de") | not',
+            '.verb == ("a", "get")',
+            '[.verb] | inside(["a", "get"])',
+            ".sourceIPs | length > 2",
+        ]
+    ),
+)
+PLAIN = st.one_of(PLAIN, st.tuples(PLAIN, st.sampled_from([" and ", " or "]), PLAIN).map("".join))
 CONDITIONS = st.recursive(
     st.one_of(
         st.tuples(PATHS, st.sampled_from(["==", "!=", "<", ">="]), LITERALS).map(" ".join),
@@ -97,9 +132,9 @@ CONDITIONS = st.recursive(
 @st.composite
 def filters(draw) -> str:
     """A filter that begins with what may pass over inputs."""
-    stage = st.one_of(CONDITIONS.map(lambda text: f"select({text})"), PATHS, CONDITIONS)
-    stages = draw(st.lists(stage, min_size=0, max_size=2))
-    select = f"select({draw(CONDITIONS)})"
+    conditions = st.one_of(PLAIN, CONDITIONS)
+    select = conditions.map(lambda text: f"select({text})")
+    stages = draw(st.lists(_mostly(select, st.one_of(PATHS, CONDITIONS)), min_size=0, max_size=2))
     return " | ".join(
-        [*stages, select, *draw(st.lists(st.sampled_from([".verb", ".objectRef.resource", "."]), max_size=1))]
+        [*stages, draw(select), *draw(st.lists(st.sampled_from([".verb", ".objectRef.name"]), max_size=1))]
     )

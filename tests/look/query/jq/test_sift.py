@@ -36,7 +36,7 @@ def check(program: str, data: bytes, *words: str, piece: int = 1 << 18, variable
 def log() -> bytes:
     """A part of a recorded log in which every recipe has something to find or to stumble over."""
     whole = zstandard.ZstdDecompressor().stream_reader((DATA / "audit-full.log.zst").read_bytes()).read().split(b"\n")
-    return b"\n".join(whole[::6]) + b"\n"
+    return b"\n".join(whole[::23]) + b"\n"
 
 
 @pytest.mark.parametrize("program", [*RECIPES, *SELECTIVE, *NEVER_SIFTED, *BROKEN])
@@ -61,8 +61,10 @@ def test_what_cannot_be_proven_is_not_sifted(program, log):
 @pytest.mark.parametrize("case", CASES)
 def test_damage(case):
     """Damaged logs give the same, in pieces of any size."""
-    for number, program in enumerate(PROBES):
-        check(program, CASES[case], piece=(1 << 18, 7, 100)[number % 3] if case != "long_line" else 1 << 18)
+    turn = sorted(CASES).index(case)
+    for number in range(3):
+        piece = (1 << 18, 7, 100)[number] if case != "long_line" else 1 << 18
+        check(PROBES[(turn + number) % len(PROBES)], CASES[case], piece=piece)
 
 
 @pytest.mark.parametrize("case", CASES)

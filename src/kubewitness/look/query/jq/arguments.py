@@ -29,6 +29,7 @@ _SHORT = {
     "s": "--slurp",
     "R": "--raw-input",
 }
+_INDENTS = set("01234567")
 _PAIRS = {"--arg", "--argjson", "--slurpfile", "--rawfile", "--argfile"}
 
 
@@ -42,6 +43,8 @@ class Invocation:
     """Which of `words` name inputs."""
     variables: dict[str, object] = field(default_factory=dict)
     """The values of `--arg` and `--argjson`."""
+    positional: list[object] = field(default_factory=list)
+    """What follows `--args` and `--jsonargs`."""
     flags: set[str] = field(default_factory=set)
     indent: int | None = None
 
@@ -54,44 +57,63 @@ class Invocation:
 def read(words: Sequence[str]) -> Invocation | None:
     """Read a command line; None when jq must read it alone."""
     found = Invocation(list(words))
-    names_files, options_over = True, False
+    takes, options_over = "files", False
     at = 0
     while at < len(words):
         word = words[at]
         if options_over or word == "-" or not word.startswith("-"):
             if found.program is None:
                 found.program = word
-            elif names_files:
+            elif takes == "files":
                 found.files.append(at)
+            elif takes == "--args":
+                found.positional.append(word)
+            elif not _add_json(found.positional, word):
+                return None
         elif word == "--":
             if found.program is None:
                 return None  # 1.6 refuses this, 1.7 does not
             options_over = True
-        elif word in _PAIRS:
-            if at + 2 >= len(words) or not _bind(found, word, words[at + 1], words[at + 2]):
-                return None
-            at += 2
-        elif word == "--indent":
-            if at + 1 >= len(words) or words[at + 1] not in "01234567" or len(words[at + 1]) != 1:
-                return None
-            found.indent = int(words[at + 1])
-            at += 1
         elif word in ("--args", "--jsonargs"):
-            names_files = False
-        elif word in _FLAGS:
-            found.flags.add(word)
-        elif not word.startswith("--") and all(letter in _SHORT for letter in word[1:]):
-            found.flags.update(_SHORT[letter] for letter in word[1:])
+            takes = word
+        elif (used := _option(found, words[at : at + 3])) is not None:
+            at += used
         else:
             return None
         at += 1
     return None if found.program is None else found
 
 
+def _option(found: Invocation, words: Sequence[str]) -> int | None:
+    """Note the option that these words begin with; give how many more words it takes, None if it is not known."""
+    word = words[0]
+    if word in _PAIRS:
+        return 2 if len(words) == 3 and _bind(found, word, words[1], words[2]) else None
+    if word == "--indent":
+        if len(words) == 1 or words[1] not in _INDENTS:
+            return None
+        found.indent = int(words[1])
+        return 1
+    if word in _FLAGS:
+        found.flags.add(word)
+    elif not word.startswith("--") and all(letter in _SHORT for letter in word[1:]):
+        found.flags.update(_SHORT[letter] for letter in word[1:])
+    else:
+        return None
+    return 0
+
+
+def _add_json(values: list[object], text: str) -> bool:
+    """Note a JSON text, unless it is none or one that only jq knows."""
+    try:
+        values.append(json.loads(text))
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
 def _bind(found: Invocation, option: str, name: str, value: str) -> bool:
     """Note a `$name`; the first of two wins, as in jq."""
-    if not value.isprintable():
-        return option != "--argjson"
     if option == "--arg":
         found.variables.setdefault(name, value)
     elif option == "--argjson":

@@ -153,6 +153,7 @@ _KEYWORDS = frozenset(
         *("import", "include", "module", "and", "or", "__loc__"),
     ]
 )
+_JQ_VARIABLES = frozenset(["ENV", "ARGS", "__loc__", "__prog_args"])
 _COMPARISONS = frozenset(["==", "!=", "<", "<=", ">", ">="])
 _Token = tuple[str, str]
 
@@ -289,7 +290,7 @@ class _Parser:
             case "number":
                 return Literal(int(value)) if value.isdigit() else Opaque()
             case "variable":
-                return Literal(self.variables[value[1:]]) if value[1:] in self.variables else Opaque()
+                return self.variable(value[1:])
             case "(":
                 inner = self.pipe()
                 self.expect(")")
@@ -304,6 +305,12 @@ class _Parser:
                 return self.call(value)
             case _:
                 raise UnknownSyntaxError
+
+    def variable(self, name: str) -> Node:
+        known = self.variables.get(name, ...)
+        if known is ... or name in _JQ_VARIABLES or (isinstance(known, str) and not known.isprintable()):
+            return Opaque()
+        return Literal(known)
 
     def call(self, name: str) -> Node:
         if self.peek()[0] == "::":

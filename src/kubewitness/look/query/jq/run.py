@@ -14,13 +14,16 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
+from kubewitness._kit.opening import TornError
 from kubewitness.look.query.jq import arguments, sources
 from kubewitness.look.query.jq.arguments import Invocation
+from kubewitness.look.query.jq.crew import Crew, processes, regions
 from kubewitness.look.query.jq.program import parse
 from kubewitness.look.query.jq.sift import Sifter, shallow
 from kubewitness.look.query.jq.silence import Silence, silence
@@ -70,8 +73,8 @@ def run(jq: Jq, words: Sequence[str], *, prefilter: bool = True) -> int:
     if call is None:
         return _untouched(jq, list(words))
     names = {at: sources.expand(words[at]) for at in call.files}
-    compressed = {name: sources.compression(name) for found in names.values() for name in found}
-    is_extended = any(compressed.values()) or any(found != [words[at]] for at, found in names.items())
+    compressed = {name for found in names.values() for name in found if sources.is_compressed(name)}
+    is_extended = compressed or any(found != [words[at]] for at, found in names.items())
     if silent is None and not is_extended:
         return _untouched(jq, _flushing(call, names))
     with ExitStack() as stack:
@@ -108,10 +111,10 @@ def _flushing(call: Invocation, names: dict[int, list[str]]) -> list[str]:
 class _Feed:
     """The pipes through which jq gets its inputs, one after the other."""
 
-    def __init__(self, stack: ExitStack, compressed: dict[str, bytes]) -> None:
+    def __init__(self, stack: ExitStack, compressed: set[str]) -> None:
         self.stack = stack
         self.compressed = compressed
-        self.inputs: list[tuple[str, BinaryIO, int]] = []
+        self.inputs: list[tuple[str, FileIO, int]] = []
         self.pipes: list[int] = []
         self.shown: dict[bytes, bytes] = {}
         self.complaints: list[str] = []
@@ -123,7 +126,7 @@ class _Feed:
             return name
         if not sources.is_readable(name):
             return name
-        file = self.stack.enter_context(Path(name).open("rb", buffering=0))  # noqa: SIM115 -- the stack closes it
+        file = self.stack.enter_context(FileIO(name))
         end, start = os.pipe()
         self.pipes.append(end)
         self.inputs.append((name, file, start))
@@ -132,10 +135,28 @@ class _Feed:
 
     def standard_input(self) -> None:
         """Make ready standard input."""
-        self.inputs.append(("-", self.stack.enter_context(os.fdopen(os.dup(0), "rb", buffering=0)), -1))
+        self.inputs.append(("-", self.stack.enter_context(FileIO(os.dup(0))), -1))
 
     def run(self, jq: Jq, words: list[str], sifter: Sifter) -> int:
         """Start jq and give it the inputs."""
+        crew = self._crew(sifter)
+        try:
+            return self._run(jq, words, sifter, crew)
+        finally:
+            if crew:
+                crew.dismiss()
+
+    def _crew(self, sifter: Sifter) -> Crew | None:
+        """Start processes for what is large."""
+        work = [
+            region for name, file, _ in self.inputs if name not in self.compressed for region in regions(file.fileno())
+        ]
+        if sifter.silence is None or not work or not processes():
+            return None
+        foreign = [*self.pipes, *(out for _, _, out in self.inputs if out >= 0)]
+        return Crew(sifter.silence, sifter.nesting, work, self.inputs[0][1].fileno(), foreign)
+
+    def _run(self, jq: Jq, words: list[str], sifter: Sifter, crew: Crew | None) -> int:
         process = subprocess.Popen(  # noqa: S603
             ["jq", *words],  # noqa: S607
             executable=jq.path,
@@ -157,7 +178,7 @@ class _Feed:
         still_open = [out for _, _, out in inputs]
         try:
             for name, file, out in inputs:
-                self._pour(name, file, out, sifter)
+                self._pour(name, file, out, sifter, crew)
                 os.close(still_open.pop(0))
         except BrokenPipeError:
             pass  # jq has ended: it halted, or has nobody to print for
@@ -171,14 +192,26 @@ class _Feed:
             print(complaint, file=sys.stderr)  # noqa: T201
         return code or (UNREADABLE_INPUT if self.complaints else 0)
 
-    def _pour(self, name: str, file: BinaryIO, out: int, sifter: Sifter) -> None:
-        try:
-            read = sources.reader(file, self.compressed.get(name, b""))
-            while size := read(sifter.room()):
+    def _pour(self, name: str, file: FileIO, out: int, sifter: Sifter, crew: Crew | None) -> None:
+        while sifter.in_step and crew and crew.has_next(file.fileno()) and (sifted := crew.take()):
+            _write(out, sifter.adopt(sifted.found, sifted.held, sifted.held_breaks))
+            sifter.in_step = sifted.in_step
+            file.seek(sifted.end)
+        if name in self.compressed:
+            self._unpack(name, out, sifter)
+        else:
+            while size := file.readinto(sifter.room()):
                 _write(out, sifter.take(size))
-        except sources.TornInputError as error:
-            self.complaints.append(f"kubewitness jq: {name}: compressed data ends early or is damaged: {error}")
         _write(out, sifter.end())
+
+    def _unpack(self, name: str, out: int, sifter: Sifter) -> None:
+        try:
+            with closing(sources.unpacked(name)) as chunks:
+                for chunk in chunks:
+                    for piece in sifter.push(chunk):
+                        _write(out, piece)
+        except TornError as error:
+            self.complaints.append(f"kubewitness jq: {name}: the compressed data breaks off or is damaged: {error}")
 
     def _speak(self, stream: BinaryIO) -> None:
         """Pass on what jq says, with the names of files for those of pipes."""

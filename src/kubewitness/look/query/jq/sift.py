@@ -34,12 +34,12 @@ _any_value = msgspec.json.Decoder(msgspec.Raw).decode
 class Sifter:
     """Sifts one stream after another: read into `room`, say how much to `take`, and `end` each stream."""
 
-    def __init__(self, silence: Silence | None, nesting: int | None = None) -> None:
+    def __init__(self, silence: Silence | None, nesting: int | None = None, *, is_first: bool = True) -> None:
         """Sift with a proof, or let all through; `nesting` is set where `shallow` cannot guard against deep nesting."""
         self.silence = silence
         self.nesting = nesting
         self.in_step = silence is not None
-        self._is_first = True
+        self._is_first = is_first  # only here jq passes over a byte order mark
         self._buffer = bytearray(BUFFER)
         self._have = 0
         self._held = b""
@@ -70,6 +70,16 @@ class Sifter:
         self._have = have - cut
         return found
 
+    def push(self, chunk: bytes) -> Iterator[bytes]:
+        """Take bytes that were read elsewhere; give, piece by piece, what jq gets."""
+        rest = memoryview(chunk)
+        while rest:
+            with self.room() as room:
+                size = min(len(room), len(rest))
+                room[:size] = rest[:size]
+            rest = rest[size:]
+            yield self.take(size)
+
     def end(self) -> bytes:
         """Give what is left: the last input, even one that the filter passes over."""
         rest = bytes(self._buffer[: self._have])
@@ -78,9 +88,21 @@ class Sifter:
             held, breaks = self._held, self._held_breaks
             self._held, self._held_breaks = b"", 0
             return held + b"\n" * breaks + rest
-        if self.in_step and not self._is_whole(rest):
+        if self.in_step and not is_whole(rest):
             self.in_step = False
         return self._let_go() + rest
+
+    def leave(self) -> tuple[bytes, int, int]:
+        """Give the held input, its line breaks, and how many bytes of an unfinished line there are."""
+        return self._held, self._held_breaks, self._have
+
+    def adopt(self, found: bytes, held: bytes, held_breaks: int) -> bytes:
+        """Go on from where another sifter has come to; give what jq gets."""
+        if not held and not found.strip(_BLANK):
+            return self._blank_lines(found.count(b"\n"))
+        before = self._let_go()
+        self._held, self._held_breaks = held, held_breaks
+        return before + found
 
     def _block(self, size: int) -> bytes:
         """Sift complete lines, those in the first bytes of the buffer."""
@@ -98,6 +120,15 @@ class Sifter:
         while at >= 0:
             ends.append(at)
             at = buffer.find(b"\n", at + 1, size)
+        spoken = self.silence.spoken(inputs)
+        if not spoken and self.nesting is None and inputs:
+            start = ends[-2] + 1 if len(ends) > 1 else 0
+            last = bytes(buffer[start : ends[-1]])
+            # these objects are whole, and so is the last line: it cannot be the end of an object that begins before it
+            if is_whole(last):
+                before = self._let_go()
+                self._held, self._held_breaks = last, 1
+                return before + b"\n" * (len(ends) - 1)
         starts = [0, *[end + 1 for end in ends[:-1]]]
         # K objects on K lines that all look like `{...}`: no object can hold `}\n{`, so each line is one of them
         if len(ends) != len(inputs) or not all(
@@ -110,7 +141,7 @@ class Sifter:
             return self._line_by_line(bytes(buffer[:size]))
         found = [self._let_go()]
         done = 0
-        for index in self.silence.spoken(inputs):
+        for index in spoken:
             found.append(b"\n" * (index - done))
             found.append(bytes(buffer[starts[index] : ends[index] + 1]))
             done = index + 1
@@ -127,14 +158,14 @@ class Sifter:
             line = block[at : end - 1]
             if not line.strip(_BLANK):
                 found.append(self._blank_lines(1))
-            elif self._is_first and line.startswith(_BOM) and self._is_whole(line[len(_BOM) :]):
+            elif self._is_first and line.startswith(_BOM) and is_whole(line[len(_BOM) :]):
                 found.append(line + b"\n")
             elif self._may_be_deep(line):
                 return b"".join(found) + self._out_of_step(block[at:])
             elif self._is_silent(line):
                 found.append(self._let_go())
                 self._held, self._held_breaks = line, 1
-            elif self._is_whole(line):
+            elif is_whole(line):
                 found.append(self._let_go() + line + b"\n")
             else:
                 return b"".join(found) + self._out_of_step(block[at:])
@@ -155,18 +186,6 @@ class Sifter:
         except _REFUSALS:
             return False
 
-    @staticmethod
-    def _is_whole(line: bytes) -> bool:
-        """Tell whether a line is one JSON object or array, so that jq's parser ends where it began."""
-        try:
-            if line.lstrip(_BLANK).startswith(b"["):
-                _any_value(line)
-            else:
-                _any_object(line)
-        except _REFUSALS:
-            return False
-        return True
-
     def _blank_lines(self, breaks: int) -> bytes:
         """Empty lines wait behind a held input."""
         if not self._held:
@@ -182,6 +201,18 @@ class Sifter:
     def _out_of_step(self, rest: bytes) -> bytes:
         self.in_step = False
         return self._let_go() + rest
+
+
+def is_whole(line: bytes) -> bool:
+    """Tell whether a line is one JSON object or array, so that jq's parser ends where it began."""
+    try:
+        if line.lstrip(_BLANK).startswith(b"["):
+            _any_value(line)
+        else:
+            _any_object(line)
+    except _REFUSALS:
+        return False
+    return True
 
 
 @contextmanager

@@ -40,6 +40,7 @@ _SEES_OTHER_INPUTS = re.compile(
     r"\b(?:inputs?|input_filename|input_line_number|import|include|modulemeta|def)\b", re.ASCII
 )
 _CALL = re.compile(r"\w\(")  # in generated code: it may raise
+_EXACT_DIGITS = 15  # whole numbers of so many digits are exact in a double
 _MOST_CODE = 10_000  # characters for one expression; some operators repeat the code of their operands
 _PLAIN_NAME = re.compile(r"[ !#-\[\]-~]+")  # as a key it stands in JSON as it is
 
@@ -103,7 +104,6 @@ _HELPERS = [
     ),
     *("contains", "index", "has", "length", "kind", "downcase", "upcase", "same_string", "matches", "pairs"),
 ]
-_COMPARISONS = {"<": "< 0", "<=": "<= 0", ">": "> 0", ">=": ">= 0"}
 _ONE_ARGUMENT = {
     "startswith": "startswith({}, {})",
     "endswith": "endswith({}, {})",
@@ -430,11 +430,15 @@ class _Compiler:
 
 
 def _compare(operator: str, left: str, right: str) -> str:
-    """Code for one comparison; with a text constant it needs no helper, for nothing else equals a text."""
-    if operator in ("==", "!="):
-        if right[:1] in "'\"" or left[:1] in "'\"":
-            return f"({left} {operator} {right})"
-        if right in ("None", "True", "False"):
-            return f"({left} {'is' if operator == '==' else 'is not'} {right})"
-        return f"(equal({left}, {right}) is {operator == '=='})"
-    return f"(order({left}, {right}) {_COMPARISONS[operator]})"
+    """Code for one comparison, without a helper where Python's own gives the same."""
+    is_equality = operator in ("==", "!=")
+    if is_equality and (right[:1] in "'\"" or left[:1] in "'\""):
+        return f"({left} {operator} {right})"  # nothing else equals a text
+    if is_equality and right in ("None", "True", "False"):
+        return f"({left} {'is' if operator == '==' else 'is not'} {right})"
+    slow = f"equal({left}, {right}) is {operator == '=='}" if is_equality else f"order({left}, {right}) {operator} 0"
+    # a constant below 2**53 compares with any whole number as it does with the nearest double
+    usual = "str" if right[:1] in "'\"" else "int" if right.isdigit() and len(right) <= _EXACT_DIGITS else None
+    if usual is None or _CALL.search(left):
+        return f"({slow})"
+    return f"(({left} {operator} {right}) if type({left}) is {usual} else {slow})"

@@ -1,0 +1,231 @@
+"""
+The seam between the commands and `look.query`: the arguments become a question, the account becomes facts to be told.
+
+`open_log(args)` gives a `Log`; `query` answers SQL over `events`, of which only the requests that the flags mean are
+left; `raw` gives their exact bytes. Errors of the engine become the user's: a wrong condition, an unreadable file.
+"""
+
+import argparse
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+
+from kubewitness._kit.opening import Compression
+from kubewitness.cli.errors import UserError
+from kubewitness.cli.filters import Condition, condition_of
+from kubewitness.cli.interrupt import interruptible
+from kubewitness.cli.sources import Place, SourceReport, sources_of
+from kubewitness.event.items import KUBE_APISERVER, Damage
+from kubewitness.look.query.account import Account, FileAccount
+from kubewitness.look.query.lockdown import QueryError
+from kubewitness.look.query.run import Answer, Events, open_events
+from kubewitness.look.query.source import Input, SourceError
+
+if TYPE_CHECKING:
+    from kubewitness.event.types import Event
+
+Stages: TypeAlias = Literal["latest", "all"]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What was read to answer."""
+
+    reports: Sequence[SourceReport] = ()
+    events: int = 0
+    unknown: int = 0
+    is_all_checked: bool = True
+
+
+class Rows:
+    """The rows of an answer, with the names of their columns and which of them are numbers."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+        self.names = answer.columns
+        self.are_numbers = [kind.endswith("INT") or kind in _NUMBERS for kind in answer.types]
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        return iter(self._answer)
+
+
+# What is read more than once, or only counted as read, must not look finished.
+_NEARLY = 0.99
+# Unknown answers that are looked at one by one to say why.
+_EXPLAINED = 1000
+_NUMBERS = frozenset(["INTEGER", "DOUBLE", "FLOAT", "DECIMAL", "UINTEGER"])
+
+
+class Log:
+    """The events that a command's arguments name, ready to be asked; each question reads them anew."""
+
+    def __init__(self, events: Events, condition: Condition, stages: Stages) -> None:
+        self._events = events
+        self._condition = condition
+        self._stages = stages
+        self._account = Account()
+        self._stack = ExitStack()
+        self._read_before = _bytes_read()
+
+    def __enter__(self) -> Self:
+        self._stack.enter_context(interruptible(self._events.interrupt))
+        self._stack.callback(self._events.close)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def fraction(self) -> float | None:
+        """How far the reading of the present question is, 0 to 1; None while nobody knows."""
+        total = sum(one.size_bytes for one in self._events.inputs)
+        read = _bytes_read() - self._read_before
+        return max(self._events.fraction or 0, min(read / total, _NEARLY)) if total and read else None
+
+    def query(self, statement: str, *, stages: Stages | None = None) -> Rows:
+        """Answer one SELECT over `events`, of which only what the flags mean is left."""
+        return Rows(self._ask(statement, stages or self._stages))
+
+    def raw(self, limit: int | None = None) -> Iterator[bytes]:
+        """Give the exact bytes of what the flags mean, in the order of time."""
+        answer = self._ask(select(["_row"], limit=limit), self._stages, keeps_bytes=True)
+        yield from answer.exact_bytes([row for (row,) in answer])
+
+    def weighed(self, columns: Sequence[str]) -> Iterator[tuple[tuple[Any, ...], int]]:
+        """Give these columns of what the flags mean, each row with the bytes it takes in the log."""
+        answer = self._ask(select(["_row", *columns], in_time=False), self._stages, keeps_bytes=True)
+        rows = list(answer)
+        for row, raw in zip(rows, answer.exact_bytes([row[0] for row in rows]), strict=True):
+            yield row[1:], len(raw)
+
+    def span(self) -> tuple[datetime, datetime] | None:
+        """Give the first and the last time in everything that was read, matching or not."""
+        answer = self._events.query("SELECT min(received), max(received) FROM events", stages="all")
+        [(first, last)] = answer
+        return (first, last) if first is not None else None
+
+    def why_unknown(self) -> tuple[Counter[str], int]:
+        """Give the reasons why answers are unknown, counted over the first such requests, and how many those are."""
+        from kubewitness.event.decode import Record, read_all
+        from kubewitness.event.filter import why_unknown
+
+        condition = replace(self._condition, where=self._condition.unknown, unknown="FALSE")
+        answer = self._ask(select(["_row"], limit=_EXPLAINED), self._stages, condition=condition, keeps_bytes=True)
+        raw = answer.exact_bytes([row for (row,) in answer])
+        found = [found for found in read_all((line + b"\n" for line in raw), "") if isinstance(found, Record)]
+        reasons: Counter[str] = Counter()
+        for record in found:
+            # a field that a flag and --where both name is told once
+            reasons.update(
+                {
+                    *why_unknown(condition.filter, record.event),
+                    *(f"{path}: {words}" for path in condition.named if (words := _lacking(path, record.event))),
+                }
+            )
+        return reasons, len(found)
+
+    def facts(self) -> Facts:
+        """Say what the last question read."""
+        account = self._account
+        return Facts(
+            list(map(_report, self._events.inputs, account.files)),
+            account.events,
+            account.unknown,
+            account.damage_checked,
+        )
+
+    def statement(self, statement: str) -> str:
+        """Give the SQL of a question as `kubewitness sql` takes it."""
+        relation = "requests" if self._stages == "latest" else "events"
+        where = "" if self._condition.where == "TRUE" else f"\nWHERE {self._condition.where}"
+        head, _, tail = statement.partition(" FROM events")
+        return f"{head}\nFROM {relation}{where}\n{tail.strip()}".rstrip()
+
+    def _ask(
+        self, statement: str, stages: Stages, *, condition: Condition | None = None, keeps_bytes: bool = False
+    ) -> Answer:
+        condition = condition or self._condition
+        self._read_before = _bytes_read()
+        try:
+            answer = self._events.query(
+                statement,
+                where=condition.where,
+                unknown=condition.unknown,
+                stages=stages,
+                keeps_bytes=keeps_bytes,
+            )
+        except QueryError as error:
+            raise UserError(str(error)) from error
+        if condition is self._condition:
+            self._account = answer.account
+        return answer
+
+
+def _lacking(path: str, event: "Event") -> str | None:
+    """Say why this Event could not hold a field; None if it holds it, or could have."""
+    from kubewitness.event.derive import expand
+    from kubewitness.event.expr import Ref
+    from kubewitness.event.expr_evaluate import evaluate
+    from kubewitness.event.recordable import why
+
+    return why(path, event) if evaluate(expand(Ref(path)), event) is None else None
+
+
+def select(columns: Iterable[str], *, in_time: bool = True, limit: int | None = None) -> str:
+    """Write the SELECT of these columns of `events`, in the order of time unless that does not matter."""
+    order = " ORDER BY received, stage_time, _row" if in_time else ""
+    return f"SELECT {listed(columns)} FROM events{order}{f' LIMIT {limit}' if limit else ''}"  # noqa: S608 - quoted
+
+
+def listed(columns: Iterable[str]) -> str:
+    """Write names of columns for a SELECT, quoted: some, such as groups, are words of SQL."""
+    return ", ".join(f'"{column}"' for column in columns)
+
+
+def _bytes_read() -> int:
+    """Give the bytes this process has read so far, as Linux counts them: the engine tells only of whole files."""
+    try:
+        line = Path("/proc/self/io").read_bytes().partition(b"\n")[0]
+    except OSError:
+        return 0
+    return int(line.removeprefix(b"rchar: "))
+
+
+def open_log(args: argparse.Namespace, *, stages: Stages | None = None, narrowed: str | None = None) -> Log:
+    """Find the inputs that the arguments name and make the condition of their flags, narrowed by one in SQL."""
+    sources = sources_of(args)
+    condition = condition_of(args)
+    if narrowed is not None:
+        where, unknown = (f"({narrowed}) AND ({one})" for one in (condition.where, condition.unknown))
+        condition = replace(condition, where=where, unknown=unknown)
+    try:
+        events = open_events(sources, cluster=args.cluster)
+    except SourceError as error:
+        raise UserError(str(error)) from error
+    chosen: Stages = "all" if getattr(args, "stages", "latest") == "all" else "latest"
+    return Log(events, condition, stages or chosen)
+
+
+def _report(one: Input, account: FileAccount) -> SourceReport:
+    form = "one event a line" if one.is_lines else "lists, pretty-printed or enveloped events"
+    dialects = [name for name, count in account.dialects.most_common() if count and name != KUBE_APISERVER]
+    return SourceReport(
+        account.name,
+        form=form if one.compression is Compression.NONE else f"{form}, {one.compression.value}",
+        dialect=", ".join(dialects),
+        events=account.events,
+        damaged=account.damaged,
+        repaired=account.mended,
+        places=[_place(damage) for damage in account.damage],
+        notes=[f"{note} ({count:,} times)" if count > 1 else note for note, count in account.notes.most_common()],
+    )
+
+
+def _place(damage: Damage) -> Place:
+    return Place(damage.source, damage.offset, damage.line or None, damage.reason, damage.excerpt)

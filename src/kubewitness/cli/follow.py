@@ -1,0 +1,176 @@
+"""
+Go on as a log grows: what `search --follow` reads and shows.
+
+Bytes come as they are written, over rotation (a new file under the name) and truncation; Events are told by
+`event.decode.read_all`, judged by the generated function of the filter, and shown at once. A request is shown when its
+first answer is known: RequestReceived is waited out, and a later stage of what was shown is not shown again.
+"""
+
+import os
+import sys
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from kubewitness._kit.opening import Compression, compression_of
+from kubewitness.cli.errors import UserError
+from kubewitness.event.decode import Record, read_all
+from kubewitness.event.expr import Expr, Ref
+from kubewitness.event.expr_values import Context
+from kubewitness.event.fields import FieldType, by_column
+from kubewitness.event.items import Damage
+from kubewitness.event.types import Event, Stage
+from kubewitness.look.query.generate import function, value_function
+
+STDIN = "-"
+_POLL_S = 0.2
+_CHUNK_BYTES = 1 << 18
+# Requests remembered as shown; older ones, such as a watch of hours, may be shown a second time.
+_REMEMBERED = 100_000
+
+
+@dataclass(slots=True)
+class Following:
+    """Events of a growing log for which a filter is true; counts what it could not judge or read."""
+
+    condition: Expr
+    source: str
+    context: Context
+    all_stages: bool = False
+    damaged: int = 0
+    unknown: int = 0
+    _shown: "OrderedDict[tuple[object, ...], None]" = field(default_factory=OrderedDict)
+
+    def records(self, chunks: Iterator[bytes], tell_damage: Callable[[Damage], None]) -> Iterator[Record]:
+        """Give what the filter is true for, as it arrives."""
+        is_wanted = function(self.condition)
+        for found in read_all(chunks, self.source):
+            if isinstance(found, Damage):
+                self.damaged += 1
+                tell_damage(found)
+                continue
+            event = found.event
+            if not self.all_stages and (event.stage is Stage.REQUEST_RECEIVED or self._is_shown(event)):
+                continue
+            verdict = is_wanted(event, self.context)
+            self.unknown += verdict is None
+            if verdict:
+                if not self.all_stages:
+                    self._remember(event)
+                yield found
+
+    def _is_shown(self, event: Event) -> bool:
+        return _identity(event) in self._shown
+
+    def _remember(self, event: Event) -> None:
+        # nothing comes after these
+        if event.stage in (Stage.RESPONSE_COMPLETE, Stage.PANIC):
+            return
+        self._shown[_identity(event)] = None
+        if len(self._shown) > _REMEMBERED:
+            self._shown.popitem(last=False)
+
+
+def _identity(event: Event) -> tuple[object, ...]:
+    user = event.user.username if event.user else None
+    return (event.audit_id, user, event.request_uri, event.request_received_timestamp)
+
+
+def chunks_of(source: str) -> Iterator[bytes]:
+    """Give the bytes of a file or of standard input as they come; a file never ends."""
+    return _piped() if source == STDIN else appended(Path(source))
+
+
+def _piped() -> Iterator[bytes]:
+    descriptor = sys.stdin.fileno()
+    while chunk := os.read(descriptor, _CHUNK_BYTES):
+        yield chunk
+
+
+def appended(path: Path, wait: Callable[[float], None] = time.sleep) -> Iterator[bytes]:
+    """Give what is in the file and what is appended to it, over rotation and truncation, for ever."""
+    with path.open("rb") as head:
+        if compression_of(head.read(4)) is not Compression.NONE:
+            raise UserError(f"{path}: packed files do not grow; search it without --follow")
+    while True:
+        with path.open("rb", buffering=0) as file:
+            yield from _until_replaced(file, path, wait)
+        # a line that the old file left unfinished does not run into the new one
+        yield b"\n"
+
+
+def _until_replaced(file: BinaryIO, path: Path, wait: Callable[[float], None]) -> Iterator[bytes]:
+    own = os.fstat(file.fileno())
+    is_replaced = False
+    while True:
+        while chunk := file.read(_CHUNK_BYTES):
+            yield chunk
+        if is_replaced:
+            return
+        wait(_POLL_S)
+        if os.fstat(file.fileno()).st_size < file.tell():
+            file.seek(0)
+            yield b"\n"
+        try:
+            now = path.stat()
+        except FileNotFoundError:
+            continue  # between the renaming of the old file and the making of the new one
+        # read on to the end once more: lines may have been written between the last read and the rotation
+        is_replaced = (now.st_dev, now.st_ino) != (own.st_dev, own.st_ino)
+
+
+def row_maker(columns: Sequence[str], context: Context) -> Callable[[Event], tuple[object, ...]]:
+    """Give the function that makes a row of these flat columns from an Event."""
+    getters = [_getter(column, context) for column in columns]
+
+    def make(event: Event) -> tuple[object, ...]:
+        return tuple(get(event) for get in getters)
+
+    return make
+
+
+def _getter(column: str, context: Context) -> Callable[[Event], object]:
+    known = by_column(column)
+    match known.type:
+        case FieldType.JSON | FieldType.MAP | FieldType.LISTS:
+            return _member(known.path)
+        case FieldType.TIME:
+            value = value_function(Ref(known.path))
+            return lambda event: _moment(value(event, context))
+        case _:
+            value = value_function(Ref(known.path))
+            return lambda event: value(event, context)
+
+
+def _moment(microseconds: object) -> datetime | None:
+    if not isinstance(microseconds, int):
+        return None
+    return datetime.fromtimestamp(microseconds // 1_000_000, UTC).replace(microsecond=microseconds % 1_000_000)
+
+
+def _member(path: str) -> Callable[[Event], object]:
+    """Read a member that is no plain value: a body as its text, a map as it is."""
+
+    def get(event: Event) -> object:
+        value: object = event
+        for name in path.split("."):
+            value = _attribute(value, name)
+        if isinstance(value, msgspec.Raw):
+            return bytes(value).decode("utf-8", "replace") or None
+        return value
+
+    return get
+
+
+def _attribute(value: object, wire_name: str) -> object:
+    if isinstance(value, msgspec.Struct):
+        for known in msgspec.structs.fields(type(value)):
+            if known.encode_name == wire_name:
+                return getattr(value, known.name)
+    return None

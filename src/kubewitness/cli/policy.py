@@ -1,0 +1,25 @@
+"""The command `policy`: its sub-commands and which module runs each."""
+
+import argparse
+
+from kubewitness.cli import policy_check, policy_eval, policy_explain, policy_prove
+
+HELP = """Check, evaluate and explain audit policies, with kube-apiserver's own answers and words.
+
+  kubewitness policy check audit-policy.yaml
+  kubewitness policy explain audit-policy.yaml --user alice --kubectl 'exec -n prod -it web -- sh'
+  kubewitness policy eval audit-policy.yaml --requests requests.jsonl"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the sub-commands; each sets `run`."""
+    subparsers = parser.add_subparsers(title="commands", dest="subcommand", metavar="COMMAND", required=True)
+    policy_check.add_subcommand(subparsers)
+    policy_eval.add_subcommand(subparsers)
+    policy_explain.add_subcommand(subparsers)
+    policy_prove.add_subcommands(subparsers)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the sub-command that was chosen."""
+    return int(args.run(args))

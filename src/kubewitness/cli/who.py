@@ -1,0 +1,257 @@
+"""
+`kubewitness who`: who created, deleted, changed, read, listed, exec'd into or touched an object.
+
+Each answer names the person, what came of it, from where, with which tool, and how the log knows that it was this
+object. What only may have been it is told apart, with the reason; and with a policy at hand, whether it could have
+been recorded at all. Exit 4 when part of the answer is unknown.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kubewitness.cli.answer import conclude, say
+from kubewitness.cli.engine import Log, open_log
+from kubewitness.cli.errors import ExitCode, UserError
+from kubewitness.cli.filters import add_filter_arguments
+from kubewitness.cli.progress import Progress
+from kubewitness.cli.render.choose import FORMATS, add_output_arguments, output_of, write_rows
+from kubewitness.cli.render.output import Output
+from kubewitness.cli.render.printable import printable
+from kubewitness.cli.render.values import Column, Shrink, command_text
+from kubewitness.cli.request import Request, did, from_where
+from kubewitness.cli.sources import add_source_arguments
+
+if TYPE_CHECKING:
+    from kubewitness.look.investigate.visibility import Visible
+    from kubewitness.look.investigate.who import Finding, Question, Target
+
+QUESTIONS = ("created", "deleted", "changed", "read", "listed", "exec", "touched")
+
+HELP = """Say who did what to an object, and how the log knows.
+
+  kubewitness who deleted secrets/important -n production audit.log
+  kubewitness who exec pods/web -n production --since 7d /var/log/kubernetes/audit/
+  kubewitness who created pods/web-7f85ffccdf-ptqxf -n team-a --policy audit-policy.yaml audit.log
+  kubewitness who listed secrets audit.log"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the question, the object, sources, filters and output."""
+    parser.add_argument("question", choices=QUESTIONS, metavar="QUESTION", help=", ".join(QUESTIONS))
+    parser.add_argument(
+        "object", metavar="KIND[/NAME]", help="pods/web, deploy/web, secrets (any), widgets.example.com/w1"
+    )
+    add_source_arguments(parser)
+    parser.usage = "%(prog)s QUESTION KIND[/NAME] [flags] [SRC...]"
+    add_filter_arguments(parser)
+    parser.add_argument(
+        "--policy",
+        metavar="FILE",
+        help="the audit policy in force: says what it could not have recorded, and which rule",
+    )
+    add_output_arguments(parser, ("text", *FORMATS))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Find, judge and print."""
+    from kubewitness.look.investigate.who import Certainty, Question, candidates
+
+    question = Question(args.question)
+    target = target_of(args)
+    visible = _visibility(args.policy, question, target) if args.policy else []
+    with open_log(args, narrowed=candidates(question, target)) as log, Progress("reading", log.fraction) as progress:
+        findings = list(_judged(progress.until_first(log.raw()), question, target))
+        known = [finding for finding in findings if finding.certainty is not Certainty.UNKNOWN]
+        unknown = [finding for finding in findings if finding.certainty is Certainty.UNKNOWN]
+        output = output_of(args)
+        if args.output == "text":
+            _write_text(known, unknown, output)
+        else:
+            write_rows(map(_row, (*known, *unknown)), COLUMNS, args.output, output)
+        return _conclude(log, args, target, found=len(known), unknown=len(unknown), visible=visible)
+
+
+def target_of(args: argparse.Namespace) -> "Target":
+    """Read KIND[/NAME] and -n. Raises UserError."""
+    from kubewitness.look.investigate.who import Target
+    from kubewitness.look.query.syntax_resources import plural
+
+    kind, _, name = args.object.partition("/")
+    if not kind or "/" in name:
+        raise UserError(f"{args.object!r} is not KIND or KIND/NAME, as in pods/web; exec and the like are questions")
+    if args.question != "listed" and args.object.endswith("/"):
+        raise UserError(f"{args.object!r}: a name must follow the slash")
+    resource, _, group = kind.partition(".")
+    namespaces: list[str] = args.namespace or []
+    if len(namespaces) > 1 or any(c in n for n in namespaces for c in "*?!,"):
+        raise UserError("who asks about one object: give -n one namespace, or leave it out for all")
+    namespace = namespaces[0] if namespaces else None
+    args.namespace = None  # the judge decides: a list over all namespaces takes this one in
+    return Target(plural(resource), name or None, namespace, group or None)
+
+
+def _judged(raw: Iterable[bytes], question: "Question", target: "Target") -> Iterator["Finding"]:
+    from kubewitness.event.decode import decode_tolerant
+    from kubewitness.look.investigate.who import judge
+
+    for event in raw:
+        read = decode_tolerant(event)
+        if not isinstance(read, str):
+            finding = judge(read[0], question, target)
+            if finding is not None:
+                yield finding
+
+
+def _request(finding: "Finding") -> Request:
+    """Read what the sentences need out of the Event, by the one definition of each field."""
+    from datetime import datetime
+
+    from kubewitness.event.derive import expand
+    from kubewitness.event.expr import Ref
+    from kubewitness.event.expr_evaluate import evaluate
+    from kubewitness.event.fields import by_column
+
+    event = finding.event
+    values = {
+        name: evaluate(expand(Ref(by_column(name).path)), event)
+        for name in Request.__slots__
+        if name not in ("received", "stage")
+    }
+    stamp = event.request_received_timestamp
+    return Request(received=datetime.fromisoformat(stamp) if stamp else None, stage=event.stage.value, **values)  # type: ignore[arg-type]
+
+
+_DID = Column("DID", "did", Shrink.END)
+COLUMNS = (
+    Column("TIME", "requestReceivedTimestamp", Shrink.NEVER, usual_width=20),
+    Column("WHO", "user.username", Shrink.MIDDLE),
+    Column("AS", "impersonatedUser.username", Shrink.MIDDLE),
+    _DID,
+    Column("CODE", "responseStatus.code", Shrink.NEVER, is_right=True),
+    Column("CERTAINTY", "certainty", Shrink.NEVER),
+    Column("FROM", "source.peer", Shrink.MIDDLE),
+    Column("TOOL", "userAgent", Shrink.END),
+    Column("GROUPS", "user.groups", Shrink.END),
+    Column("CLAIMED", "claimedHops", Shrink.END),
+    Column("COMMAND", "exec.command", Shrink.END, text=command_text),
+    Column("EVIDENCE", "evidence", Shrink.END),
+    Column("AUDITID", "auditID", Shrink.END),
+)
+
+
+def _row(finding: "Finding") -> tuple[object, ...]:
+    request, event = _request(finding), finding.event
+    hops = list(event.source_ips or ())
+    return (
+        request.received,
+        request.username,
+        request.impersonated_username,
+        finding.did if request.outcome == "allowed" else f"{finding.did}: {request.outcome or 'no answer recorded'}",
+        request.code,
+        finding.certainty.value,
+        hops[-1] if hops else None,
+        event.user_agent,
+        list(event.user.groups or ()) if event.user else [],
+        hops[:-1],
+        list(request.exec_command or ()),
+        finding.evidence,
+        event.audit_id,
+    )
+
+
+def _write_text(known: Sequence["Finding"], unknown: Sequence["Finding"], output: Output) -> None:
+    for finding in known:
+        request = _request(finding)
+        output.write(f"{finding.event.request_received_timestamp}  {printable(did(request))}\n")
+        for name, value in _details(finding, request):
+            output.write(f"    {name:<9}{printable(value)}\n")
+    if not unknown:
+        return
+    output.write("unknown, it may also have been:\n" if known else "unknown, it may have been:\n")
+    for same in _grouped(unknown):
+        first, last = (finding.event.request_received_timestamp for finding in (same[0], same[-1]))
+        output.write(f"  {printable(did(_request(same[0]), count=len(same)))}\n")
+        output.write(f"    when     {first}{f' .. {last}' if len(same) > 1 else ''}\n")
+        output.write(f"    why      {printable(same[0].evidence.removeprefix('unknown: '))}\n")
+
+
+def _details(finding: "Finding", request: Request) -> Iterator[tuple[str, str]]:
+    event = finding.event
+    if event.user and event.user.groups:
+        yield "groups", ", ".join(event.user.groups)
+    if event.impersonated_user:
+        yield "as", ", ".join((event.impersonated_user.username or "?", *(event.impersonated_user.groups or ())))
+    place = from_where(request)
+    if place:
+        yield "from", place
+    if event.user_agent:
+        yield "tool", event.user_agent
+    if finding.certainty.value != "certain" or finding.evidence != "named in the request":
+        yield "evidence", f"{finding.certainty.value}: {finding.evidence}"
+    if event.audit_id:
+        yield "auditID", event.audit_id
+
+
+def _grouped(findings: Iterable["Finding"]) -> list[list["Finding"]]:
+    """Put together what the same user did in the same way, in the order of the first."""
+    groups: dict[tuple[object, ...], list[Finding]] = {}
+    for finding in findings:
+        event = finding.event
+        user = event.user.username if event.user else None
+        reference = event.object_ref
+        place = reference.namespace if reference else None
+        groups.setdefault((user, finding.did, place, finding.evidence), []).append(finding)
+    return list(groups.values())
+
+
+def _visibility(path: str, question: "Question", target: "Target") -> list["Visible"]:
+    from kubewitness.look.investigate.visibility import visibility
+    from kubewitness.policy.evaluate import evaluate
+    from kubewitness.policy.load import PolicyError, load
+
+    try:
+        policy = load(Path(path).read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from error
+    except PolicyError as error:
+        raise UserError(f"{path}: the server would refuse this policy: {error}") from error
+    return visibility(policy, question, target, evaluate)
+
+
+def _conclude(
+    log: Log, args: argparse.Namespace, target: "Target", *, found: int, unknown: int, visible: Sequence["Visible"]
+) -> int:
+    code = conclude(log, args, found=found + unknown)
+    sys.stdout.flush()
+    if args.policy:
+        for line in _policy_lines(visible, target, args.policy):
+            say(line)
+        if any(one.is_for_everybody_else and not one.is_recorded for one in visible):
+            code = ExitCode.INCOMPLETE
+    elif not found:
+        say("whether the policy in force records such requests is not known; --policy FILE tells")
+    return ExitCode.INCOMPLETE if unknown else code
+
+
+def _policy_lines(visible: Sequence["Visible"], target: "Target", path: str) -> Iterator[str]:
+    """Say what the policy does with each kind of request, the same ones together."""
+    told: dict[str, list[str]] = {}
+    for one in visible:
+        request = f"{one.verb} {target.resource}{'/' + one.subresource if one.subresource else ''}"
+        told.setdefault(_what_policy_does(one), []).append(request)
+    for what, requests in told.items():
+        yield f"{path}: {', '.join(requests)}: {what}"
+
+
+def _what_policy_does(one: "Visible") -> str:
+    rule = f"rules[{one.rule_index}]" if one.rule_index is not None else "no rule matches"
+    named = [f"users {', '.join(one.users)}"] if one.users else []
+    named += [f"groups {', '.join(one.groups)}"] if one.groups else []
+    whose = f" for {' in '.join(named)}" if named else ""
+    if one.is_recorded:
+        return f"recorded at {one.level.value}{whose} ({rule})"
+    why = "level None" if one.level.value == "None" else "every stage omitted"
+    return f"NOT RECORDABLE{whose} ({rule}: {why})"

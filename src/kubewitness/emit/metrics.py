@@ -1,0 +1,92 @@
+"""
+What kube-apiserver counts about its audit Events, and how it reports those that a backend lost.
+
+Events and levels are counted by the stages, losses by the backends. `exposition` gives the text that Prometheus reads;
+each loss is also told to `report` in kube-apiserver's words, with the legacy line of every Event. Thread-safe.
+
+Follows k8s.io/apiserver/pkg/audit/metrics.go. Differs: `oversized`, Events written though greater than the size at
+which the log is rotated, has no counterpart there: kube-apiserver loses them.
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from kubewitness.emit.legacy import text_line
+from kubewitness.event.types import Event, Level
+
+PREFIX = "apiserver_audit_"
+
+
+def _say_nothing(_message: str) -> None:
+    pass
+
+
+class Metrics:
+    """Counters of one server, kept as plain numbers."""
+
+    def __init__(self, report: Callable[[str], None] = _say_nothing) -> None:
+        self.events = 0
+        self.levels: Counter[str] = Counter()
+        self.errors: Counter[str] = Counter()
+        self.rejected = 0
+        self.oversized = 0
+        self._report = report
+        self._lock = threading.Lock()
+
+    def count_event(self) -> None:
+        """Count an Event handed to the backends, once however many there are."""
+        with self._lock:
+            self.events += 1
+
+    def count_level(self, level: Level) -> None:
+        """Count a request by the level its policy gave, None included."""
+        with self._lock:
+            self.levels[level.value] += 1
+
+    def count_rejected(self) -> None:
+        """Count a request refused because its Event could not be stored."""
+        with self._lock:
+            self.rejected += 1
+
+    def count_oversized(self) -> None:
+        """Count an Event that kube-apiserver would have lost for its size."""
+        with self._lock:
+            self.oversized += 1
+
+    def plugin_error(self, plugin: str, reason: str, impacted: Sequence[Event]) -> None:
+        """Count and report Events that a backend could not take."""
+        with self._lock:
+            self.errors[plugin] += len(impacted)
+        lost = "".join(f"{text_line(event)}\n" for event in impacted)
+        self._report(
+            f"Error in audit plugin '{plugin}' affecting {len(impacted)} audit events: {reason}\n"
+            f"Impacted events:\n{lost}"
+        )
+
+    def exposition(self) -> str:
+        """Give the counters in the text format of Prometheus; an error is absent until there is one."""
+        with self._lock:
+            levels, errors = sorted(self.levels.items()), sorted(self.errors.items())
+            lines = [
+                *_counter("event_total", "Events handed to the audit backends", [("", self.events)]),
+                *_counter("level_total", "Requests by audit level", [(f'{{level="{k}"}}', v) for k, v in levels]),
+                *_counter("error_total", "Events lost, by backend", [(f'{{plugin="{k}"}}', v) for k, v in errors]),
+                *_counter("requests_rejected_total", "Requests refused for want of an Event", [("", self.rejected)]),
+                *_counter("oversized_total", "Events written though above maxsize", [("", self.oversized)]),
+            ]
+        return "\n".join(lines) + "\n"
+
+
+def _counter(name: str, help_text: str, samples: list[tuple[str, int]]) -> list[str]:
+    if not samples:
+        return []
+    full = PREFIX + name
+    head = [f"# HELP {full} [ALPHA] {help_text}.", f"# TYPE {full} counter"]
+    return head + [f"{full}{labels} {value}" for labels, value in samples]
+
+
+def joined_reasons(reasons: Sequence[str]) -> str:
+    """Join reasons as kube-apiserver does: each once, several in brackets."""
+    once = list(dict.fromkeys(reasons))
+    return once[0] if len(once) == 1 else f"[{', '.join(once)}]"

@@ -1,0 +1,77 @@
+"""
+Lock an engine down: it opens only the files of this question, and no SQL can change that.
+
+`locked` gives a connection that may read the allowed paths and nothing else: no other file, no network, no extension,
+no ATTACH. Before a user's own SQL runs, `seal` forbids changing the configuration, and `check_select` has let through
+only one SELECT (or FROM, VALUES, DESCRIBE, SUMMARIZE), so nothing is written either: no COPY, CREATE, SET.
+"""
+
+import importlib
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    import duckdb
+
+
+class QueryError(Exception):
+    """SQL that is refused or that the engine does not understand; the text says why."""
+
+
+def engine() -> "ModuleType":
+    """Give the engine's module: the compiled one, as the package around it takes three times as long to import."""
+    try:
+        return importlib.import_module("_duckdb")
+    except ImportError:
+        return importlib.import_module("duckdb")
+
+
+def engine_errors() -> type[Exception]:
+    """Give the class of everything that the engine raises."""
+    return cast("type[Exception]", engine().Error)
+
+
+def locked(allowed_paths: Iterable[str], memory_bytes: int) -> "duckdb.DuckDBPyConnection":
+    """Give an engine of its own, in memory, that may read these paths."""
+    connection: duckdb.DuckDBPyConnection = engine().connect(
+        config={
+            "threads": str(os.cpu_count() or 1),
+            "memory_limit": f"{memory_bytes >> 20}MiB",
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+        }
+    )
+    paths = ", ".join("'" + path.replace("'", "''") + "'" for path in allowed_paths)
+    connection.execute(f"SET allowed_paths = [{paths}]")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("PRAGMA enable_profiling = 'no_output'")
+    connection.execute("PRAGMA disable_progress_bar")
+    return connection
+
+
+def seal(connection: "duckdb.DuckDBPyConnection") -> None:
+    """Forbid every further change of configuration."""
+    connection.execute("SET lock_configuration = true")
+
+
+def check_select(connection: "duckdb.DuckDBPyConnection", sql: str) -> None:
+    """Let through one statement that only reads. Raises QueryError."""
+    try:
+        statements = connection.extract_statements(sql)
+    except engine_errors() as exc:
+        raise QueryError(tidy(exc)) from exc
+    if len(statements) != 1:
+        raise QueryError(f"one SELECT is wanted, and these are {len(statements)} statements")
+    kind = statements[0].type.name
+    if kind != "SELECT":
+        raise QueryError(f"only SELECT is allowed here, not {kind}")
+
+
+def tidy(error: Exception) -> str:
+    """Give an engine's message without its class, and without the place in a statement that nobody wrote."""
+    text = str(error).partition("\n\nLINE ")[0]
+    head, _, rest = text.partition(": ")
+    return (rest if head.endswith("Error") else text).strip()

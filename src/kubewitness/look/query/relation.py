@@ -1,0 +1,238 @@
+"""
+The relation `events` over raw JSON lines, as SQL: a scan that parses what the question reads and no more.
+
+Three floors: `read_ndjson` with the minimal explicit columns; the flat columns of `event.fields`; the derived ones.
+The lowest also tells which rows are *odd*: not an Event at all, or an Event in which a member that this question
+reads has the wrong type. Odd rows are not answered here; their lines take the tolerant path (`scan_rescue`).
+
+Why these types: a BIGINT would round 403.5 to 404, so numbers are DOUBLE. A list read from a text is NULL and could
+not be told from an absent one, so lists and maps are JSON. A struct read from a text is a struct whose members are
+NULL, which the test of its always-set member finds.
+"""
+
+# ruff: noqa: S608 - writing SQL is what this module is for; names and texts go through identifier() and literal()
+import enum
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from kubewitness.event.fields import FIELDS, Field, FieldType
+from kubewitness.look.query.relation_names import SQL_TYPES, WIRE, identifier, literal, map_literal, parts, struct_type
+
+_RAW_TYPES: Mapping[FieldType, str] = {
+    FieldType.STRING: "VARCHAR",
+    FieldType.STRINGS: "JSON",
+    FieldType.INTEGER: "DOUBLE",
+    FieldType.TIME: "VARCHAR",
+    FieldType.MAP: "JSON",
+    FieldType.LISTS: "JSON",
+    FieldType.JSON: "JSON",
+}
+_BY_PATH = {f.path: f for f in WIRE}
+WIRE_PATHS = frozenset(_BY_PATH)
+
+_ENVELOPE = frozenset({"cluster", "source", "dialect"})
+_DERIVED = tuple(f for f in FIELDS if f.is_derived and f.column not in _ENVELOPE)
+
+# the member that a struct of a real Event has; a struct without it was not an object, or is worth a second look
+_ALWAYS_SET = {
+    "user": "username",
+    "impersonatedUser": "username",
+    "objectRef": "resource",
+    "responseStatus": "code",
+}
+# free text, and text that may consist of digits: only an object or a list is odd there
+_FREE_TEXT = frozenset({
+    "auditID", "requestURI", "userAgent", "user.uid", "impersonatedUser.uid", "objectRef.uid",
+    "objectRef.resourceVersion", "responseStatus.message",
+})  # fmt: skip
+
+SAME_IN_EVERY_STAGE = frozenset({
+    "kind", "level", "auditID", "requestURI", "verb", "sourceIPs", "userAgent", "requestReceivedTimestamp",
+    "user.username", "user.uid", "user.groups", "user.extra",
+    "objectRef.resource", "objectRef.subresource", "objectRef.apiGroup", "objectRef.apiVersion",
+})  # fmt: skip
+"""Set when the request comes in (k8s.io/apiserver/pkg/audit/request.go)."""
+
+FILLED_LATER = frozenset({
+    "objectRef.namespace", "objectRef.name", "objectRef.uid", "objectRef.resourceVersion",
+})  # fmt: skip
+"""Set when the request comes in, or, where absent then, from its body (LogRequestObject); never changed."""
+
+LEVELS = ("None", "Metadata", "Request", "RequestResponse")
+STAGES = ("RequestReceived", "ResponseStarted", "ResponseComplete", "Panic")
+# ResponseComplete stands first in both, because that settles nearly every row with one comparison
+_RANK = (
+    "CASE stage WHEN 'ResponseComplete' THEN 2 WHEN 'RequestReceived' THEN 0 "
+    "WHEN 'ResponseStarted' THEN 1 WHEN 'Panic' THEN 3 END"
+)
+_NOT_AN_EVENT = (
+    f"stage IS NULL OR (stage <> 'ResponseComplete' AND stage NOT IN ({', '.join(map(literal, STAGES))}))"
+    " OR kind <> 'Event'"
+)
+
+
+class Reading(enum.Enum):
+    """How lines are read."""
+
+    STRICT = enum.auto()
+    """The engine gives up at the first line that is not JSON or has no object where one belongs. Fastest."""
+    TOLERANT = enum.auto()
+    """Such lines are odd rows."""
+    TRUSTED = enum.auto()
+    """Lines written by `scan_rescue`: their types are not tested again."""
+
+
+class Key(enum.Enum):
+    """What `_key` tells apart."""
+
+    NONE = enum.auto()
+    """Nothing: stages are not joined."""
+    AUDIT_ID = enum.auto()
+    """auditIDs, by a hash: cheap, and enough as long as no two rows share one."""
+    REQUEST = enum.auto()
+    """Requests, by a keyed hash over all that stages join by."""
+
+
+_KEYS: Mapping[Key, tuple[str, ...]] = {
+    Key.NONE: (),
+    Key.AUDIT_ID: ("auditID",),
+    Key.REQUEST: ("auditID", "user.username", "requestURI", "requestReceivedTimestamp"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """How raw lines become `events` for one question.
+
+    `derived` gives the SQL of each derived column over the flat ones. `nonce` keys the hash that joins the stages
+    of a request, so that nobody can choose an auditID that makes two requests one; it also names the member in
+    which the tolerant path tells where a line came from, which no log can therefore set.
+    """
+
+    derived: Mapping[str, str]
+    nonce: str
+    cluster: str | None = None
+
+    @property
+    def mark(self) -> str:
+        """The member of a rescued line that holds its dialect."""
+        return f"kubewitness:{self.nonce}"
+
+    def select(
+        self,
+        reads: Iterable[str],
+        columns: Iterable[str],
+        path: str,
+        options: str = "",
+        name: str = "",
+        *,
+        reading: Reading = Reading.TOLERANT,
+        key: Key = Key.REQUEST,
+    ) -> str:
+        """SELECT of flat columns, the derived ones among `columns`, `_odd`, `_rank` and `_key`.
+
+        Only the wire paths `reads` are parsed, and what finding odd rows and joining stages needs.
+        """
+        asked = {*reads, "kind", "stage"}
+        reads = asked.union(_KEYS[key])
+        wanted = set(columns)
+        if reading is not Reading.STRICT:
+            options += ", ignore_errors=true"
+        raw = f"SELECT * FROM read_ndjson({literal(path)}, columns={self._columns(reads)}{options})"
+        flat = ", ".join(f"{_flat(f)} AS {identifier(f.column)}" for f in WIRE if f.path in reads)
+        cluster = "NULL::VARCHAR" if self.cluster is None else literal(self.cluster)
+        floor = (
+            f"SELECT {flat}, {cluster} AS cluster, {literal(name)} AS source, "
+            f"coalesce({identifier(self.mark)}, 'kube-apiserver') AS dialect, "
+            f"{_odd(asked, reading)} AS _odd, {_RANK} AS _rank, "
+            f"{self._key(key)} AS _key FROM ({raw})"
+        )
+        derived = "".join(
+            f", {self.derived.get(f.column, 'NULL')}::{SQL_TYPES[f.type]} AS {identifier(f.column)}"
+            for f in _DERIVED
+            if f.column in wanted
+        )
+        return f"SELECT *{derived} FROM ({floor})"
+
+    def _columns(self, reads: Iterable[str]) -> str:
+        plain = {self.mark: "VARCHAR"}
+        structs: dict[str, dict[str, str]] = {}
+        for path in sorted(reads):
+            parent, member = parts(path)
+            if member:
+                always = _ALWAYS_SET.get(parent, member)
+                structs.setdefault(parent, {})[always] = _RAW_TYPES[_BY_PATH[f"{parent}.{always}"].type]
+                structs[parent][member] = _RAW_TYPES[_BY_PATH[path].type]
+            else:
+                plain[path] = _RAW_TYPES[_BY_PATH[path].type]
+        plain |= {parent: struct_type(members) for parent, members in structs.items()}
+        return map_literal(plain)
+
+    def _key(self, key: Key) -> str:
+        match key:
+            case Key.NONE:
+                return "NULL::UHUGEINT"
+            case Key.AUDIT_ID:
+                return f"hash({_raw('auditID')})::UHUGEINT"
+            case Key.REQUEST:
+                members = ", chr(0), ".join(_raw(path) for path in _KEYS[key])
+                keyed = f"md5_number(concat({literal(self.nonce)}, {members}))"
+                return f"CASE WHEN {_raw('auditID')} IS NOT NULL THEN {keyed} END"
+
+
+def _raw(path: str) -> str:
+    return ".".join(identifier(part) for part in path.split("."))
+
+
+def _flat(f: Field) -> str:
+    raw = _raw(f.path)
+    if _RAW_TYPES[f.type] == SQL_TYPES[f.type]:
+        return raw
+    return f"try_cast({raw} AS {SQL_TYPES[f.type]})"
+
+
+def _odd(asked: Iterable[str], reading: Reading) -> str:
+    tests = [_NOT_AN_EVENT]
+    if reading is Reading.TRUSTED:
+        return f"({_NOT_AN_EVENT})"
+    if reading is Reading.TOLERANT:
+        tests += [
+            f"{_raw(f'{parent}.{_ALWAYS_SET[parent]}')} IS NULL AND {identifier(parent)} IS NOT NULL"
+            for parent in sorted({parts(path)[0] for path in asked} & _ALWAYS_SET.keys())
+        ]
+    for path in sorted(asked):
+        tests += _wrong_type(_BY_PATH[path])
+    # a bare OR: under a function every test would run on every row, in a WHERE the first ones decide
+    return "(" + " OR ".join(f"({test})" for test in tests) + ")"
+
+
+def _wrong_type(f: Field) -> list[str]:
+    """Write tests that are true when the value was not of this field's type."""
+    raw = _raw(f.path)
+    match f.type:
+        case FieldType.STRING:
+            if f.path in {"kind", "stage"}:
+                return []  # _NOT_AN_EVENT has settled it
+            if f.path == "level":
+                return [f"level NOT IN ({', '.join(map(literal, LEVELS))})"]
+            # A column of text turns 5 into '5' and {} into '{}'. Comparisons that are false for nearly every text stand
+            # first: what follows them is then not evaluated.
+            is_list, is_object = f"{raw} >= '['", f"{raw} >= '{{' AND {raw} < '|'"
+            if f.path in _FREE_TEXT:
+                return [f"{raw} < '\\' AND {is_list}", is_object]
+            is_number = f"{raw} < ':' AND try_cast({raw} AS DOUBLE) IS NOT NULL"
+            return [
+                f"{raw} < '\\' AND ({is_list} OR ({is_number}))",
+                f"{raw} >= 't' AND (({is_object}) OR {raw} = 'true')",
+                f"{raw} = 'false'",
+            ]
+        case FieldType.STRINGS:
+            return [f"{raw} NOT LIKE '[\"%\"]' AND {raw} <> '[]'"]
+        case FieldType.INTEGER:
+            return [f"NOT ({raw} BETWEEN 100 AND 999 AND {raw} = floor({raw}))"]
+        case FieldType.TIME:
+            return [f"{raw} NOT LIKE '____-__-__T__:__:__%Z' OR ({raw} IS NOT NULL AND {_flat(f)} IS NULL)"]
+        case FieldType.MAP | FieldType.LISTS:
+            return [f"{raw} NOT LIKE '{{%'"]
+        case FieldType.BOOLEAN | FieldType.JSON:
+            return []

@@ -1,0 +1,306 @@
+"""
+Ask a question of raw logs: `open_events(sources)`, then `.query(sql, where=...)` gives an Answer with its account.
+
+    with open_events(["audit.log", "rotated/"]) as events:
+        answer = events.query(
+            "SELECT received, username, verb FROM events ORDER BY received LIMIT 10",
+            where="resource = 'secrets'",
+        )
+        for row in answer: ...
+        answer.account.damaged
+
+`where` (and `unknown`, the rows for which the answer cannot be told) decide while the log is parsed; `sql` runs over
+the relation `events` of what is left. With stages="latest" that is one row for each request, its latest stage; the
+condition is about that row, whatever other stages say. With stages="all" it is every Event, and the relation `requests`
+has the latest stages. Both relations have the columns of `event.fields` by flat and by wire name, and `_row`, which
+`Answer.exact_bytes` takes. SQL is never run with access to other files than the inputs.
+"""
+
+# ruff: noqa: S608 - writing SQL is what this module is for; names and texts go through identifier() and literal()
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from kubewitness.event.fields import by_column, by_path
+from kubewitness.look.query.account import Account
+from kubewitness.look.query.lockdown import QueryError, check_select, engine_errors, locked, seal, tidy
+from kubewitness.look.query.relation import FILLED_LATER, SAME_IN_EVERY_STAGE, WIRE_PATHS, Key, Relation
+from kubewitness.look.query.relation_names import (
+    ALIASES,
+    COLUMNS,
+    STRUCTS,
+    TWIN,
+    columns_of,
+    every_name,
+    identifier,
+    ignores_order,
+    scanned,
+)
+from kubewitness.look.query.scan import Question, Scan
+from kubewitness.look.query.scan_blocks import BlockFiles
+from kubewitness.look.query.source import Input, find_inputs
+
+if TYPE_CHECKING:
+    import duckdb
+
+MEMORY_BYTES = 384 << 20  # for tables and sorting, which spill beyond it; buffers for parsing come on top
+_FETCH_ROWS = 4096
+
+
+def open_events(
+    sources: Sequence[str],
+    *,
+    cluster: str | None = None,
+    derived: Mapping[str, str] | None = None,
+    memory_bytes: int = MEMORY_BYTES,
+) -> "Events":
+    """Find and recognise the inputs that these arguments name. Raises SourceError for one that cannot be read.
+
+    `derived` gives the SQL of the derived columns; by default that of `look.query.sql`.
+    """
+    return Events(find_inputs(sources), cluster, derived, memory_bytes)
+
+
+class Events:
+    """Inputs to ask questions of. Each question reads them anew; use as a context manager."""
+
+    def __init__(
+        self, inputs: Sequence[Input], cluster: str | None, derived: Mapping[str, str] | None, memory_bytes: int
+    ) -> None:
+        self.inputs = list(inputs)
+        self._cluster = cluster
+        self._derived = derived
+        self._nonce = os.urandom(16).hex()
+        self._memory_bytes = memory_bytes
+        self._files = BlockFiles()
+        self._scan: Scan | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give memory and files back."""
+        self._files.close()
+
+    def interrupt(self) -> None:
+        """Stop the question that is being answered. May be called from another thread."""
+        scan = self._scan
+        if scan is not None:
+            scan.connection.interrupt()
+
+    @property
+    def fraction(self) -> float | None:
+        """How far the reading is, 0 to 1; None while nothing is read. May be asked from another thread."""
+        scan = self._scan
+        total = sum(one.size_bytes for one in self.inputs)
+        if scan is None or not total:
+            return None
+        return min(1.0, scan.progress_bytes() / total)
+
+    def query(
+        self,
+        sql: str,
+        *,
+        where: str = "TRUE",
+        unknown: str = "FALSE",
+        stages: Literal["latest", "all"] = "latest",
+        keeps_bytes: bool = False,
+    ) -> "Answer":
+        """Read the inputs and run one SELECT over `events` (see the module). Raises QueryError.
+
+        Say `keeps_bytes` when `Answer.exact_bytes` will be asked.
+        """
+        paths = ["/dev/null", *(one.path for one in self.inputs), *self._files.paths.values()]
+        connection = locked(paths, self._memory_bytes)
+        try:
+            check_select(connection, sql)
+            where, unknown = (_bracket(connection, condition) for condition in (where, unknown))
+            question = self._plan(connection, sql, where, unknown, stages, keeps_bytes)
+            if not question.is_ordered and not keeps_bytes:
+                connection.execute("SET preserve_insertion_order = false")
+            scan = self._scan = Scan(connection, self._relation(question.used), question, self._files)
+            account = self._read(scan, stages)
+            account.unknown = _count(connection, "_match = 2 AND NOT _odd")
+            _create_views(connection, question)
+            seal(connection)
+            return Answer(connection.execute(_without_twins(connection, sql)), connection, scan, account)
+        except engine_errors() as exc:
+            connection.close()
+            raise QueryError(tidy(exc)) from exc
+        except BaseException:
+            connection.interrupt()
+            connection.close()
+            raise
+
+    def _relation(self, used: Iterable[str]) -> Relation:
+        derived = self._derived
+        if derived is None and any(by_column(column).is_derived for column in used):
+            from kubewitness.look.query.sql import derived_columns
+
+            derived = self._derived = derived_columns()
+        return Relation(derived or {}, self._nonce, self._cluster)
+
+    def _plan(
+        self,
+        connection: "duckdb.DuckDBPyConnection",
+        sql: str,
+        where: str,
+        unknown: str,
+        stages: str,
+        keeps_bytes: bool,
+    ) -> Question:
+        """Find which columns the SELECT needs, and which members of an Event must be parsed for them."""
+        conditions = f"SELECT {where}, {unknown}"
+        connection.execute(f"CREATE VIEW events AS SELECT *, 0::BIGINT AS _row FROM ({TWIN})")
+        connection.execute("CREATE VIEW requests AS FROM events")
+        is_about_names = re.match(r"\s*(describe|desc|show)\b", sql, re.IGNORECASE) is not None
+        plan = _plan_of(connection, "SELECT 1" if is_about_names else sql)
+        columns = list(COLUMNS) if is_about_names else columns_of(scanned(plan))
+        used = sorted({*columns, *columns_of(_names_used(connection, f"{conditions} FROM events"))}, key=COLUMNS.index)
+        relation = self._relation(used)
+        rows = relation.select(WIRE_PATHS, used, "/dev/null")
+        connection.execute(f"CREATE VIEW deep AS SELECT {every_name(used) or '1'} FROM ({rows})")
+        reads = _names_used(connection, "FROM deep")
+        of_where = _names_used(connection, f"{conditions} FROM deep")
+        for view in ("deep", "requests", "events"):
+            connection.execute(f"DROP VIEW {view}")
+        mark = relation.mark
+        decides = _whole_paths(of_where - {mark})
+        return Question(
+            tuple(columns),
+            tuple(used),
+            _whole_paths(reads - {mark}),
+            where,
+            unknown,
+            joins_stages=stages == "latest" or re.search(r"\brequests\b", sql, re.IGNORECASE) is not None,
+            changes_with_stage=not decides <= SAME_IN_EVERY_STAGE | FILLED_LATER,
+            filled_later=tuple(by_path(path).column for path in sorted(decides & FILLED_LATER)),
+            is_ordered=not ignores_order(plan),
+            keeps_bytes=keeps_bytes,
+        )
+
+    def _read(self, scan: Scan, stages: str) -> Account:
+        question = scan.question
+        if stages == "all":
+            return Account(scan.read(self.inputs, Key.REQUEST if question.joins_stages else Key.NONE))
+        every = question.changes_with_stage
+        if not any(one.shares_audit_ids for one in self.inputs):
+            account = Account(scan.read(self.inputs, Key.AUDIT_ID, keeps_every_row=every))
+            if not _shares_keys(scan.connection):  # every row is a request of its own, or the only one of it here
+                if not _has_doubt(scan.connection):
+                    return account
+                every = True
+        account = Account(scan.read(self.inputs, Key.REQUEST, keeps_every_row=every))
+        if not every and _has_doubt(scan.connection):
+            account = Account(scan.read(self.inputs, Key.REQUEST, keeps_every_row=True))
+        _keep_latest(scan.connection)
+        return account
+
+
+@dataclass(slots=True)
+class Answer:
+    """Rows, and the account of how they were found."""
+
+    _rows: "duckdb.DuckDBPyConnection"
+    _connection: "duckdb.DuckDBPyConnection"
+    _scan: Scan
+    account: Account
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        return [str(column[0]) for column in self._rows.description or ()]
+
+    @property
+    def types(self) -> list[str]:
+        """Types of the columns, in the engine's words."""
+        return [str(column[1]) for column in self._rows.description or ()]
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        while batch := self._rows.fetchmany(_FETCH_ROWS):
+            yield from batch
+
+    def exact_bytes(self, rows: Iterable[int]) -> Iterator[bytes]:
+        """Give the bytes of these Events (`_row` of `events`) as they stand in the input, in the order of `rows`."""
+        from kubewitness.look.query.scan_bytes import exact_bytes
+
+        return exact_bytes(self._scan, list(rows))
+
+    def close(self) -> None:
+        """Give the memory of the answer back."""
+        self._connection.close()
+
+
+def _bracket(connection: "duckdb.DuckDBPyConnection", condition: str) -> str:
+    if condition in {"TRUE", "FALSE"}:
+        return condition
+    bracketed = f"({condition}\n)"  # the line end ends a comment
+    check_select(connection, f"SELECT {bracketed}")
+    return bracketed
+
+
+def _names_used(connection: "duckdb.DuckDBPyConnection", sql: str) -> set[str]:
+    return scanned(_plan_of(connection, sql))
+
+
+def _plan_of(connection: "duckdb.DuckDBPyConnection", sql: str) -> str:
+    row = connection.execute(f"EXPLAIN (FORMAT json) {sql}").fetchone()
+    return str(row[1]) if row else "[]"
+
+
+def _whole_paths(names: Iterable[str]) -> frozenset[str]:
+    """Turn `objectRef` (all of it) into its members; give the paths that have a column."""
+    names = set(names)
+    return frozenset(path for path in WIRE_PATHS if path in names or path.partition(".")[0] in names)
+
+
+def _count(connection: "duckdb.DuckDBPyConnection", condition: str) -> int:
+    row = connection.execute(f"SELECT count(*) FROM hits WHERE {condition}").fetchone()
+    return int(row[0]) if row else 0
+
+
+def _has_doubt(connection: "duckdb.DuckDBPyConnection") -> bool:
+    return _count(connection, "_match > 0 AND _doubt AND NOT _odd") > 0
+
+
+def _shares_keys(connection: "duckdb.DuckDBPyConnection") -> bool:
+    shared = "SELECT _key FROM hits WHERE NOT _odd GROUP BY _key HAVING count(*) > 1"
+    row = connection.execute("SELECT count(_key) = count(DISTINCT _key) FROM hits WHERE NOT _odd").fetchone()
+    is_distinct = bool(row and row[0])
+    return not is_distinct and _count(connection, f"_match > 0 AND NOT _odd AND _key IN ({shared})") > 0
+
+
+def _keep_latest(connection: "duckdb.DuckDBPyConnection") -> None:
+    """Unmark every row of a request but one of its latest stage; of copies, the one that matches."""
+    if _shares_keys(connection):
+        connection.execute(
+            "UPDATE hits SET _match = 0 WHERE rowid IN (SELECT r FROM (SELECT rowid AS r, row_number() OVER ("
+            "PARTITION BY _key ORDER BY _rank DESC, _match = 1 DESC, _match = 2 DESC, rowid) AS n "
+            "FROM hits WHERE _key IS NOT NULL AND NOT _odd) WHERE n > 1)"
+        )
+
+
+def _create_views(connection: "duckdb.DuckDBPyConnection", question: Question) -> None:
+    names = every_name(question.columns)
+    rows = "SELECT *, rowid AS _row FROM hits WHERE _match = 1 AND NOT _odd"
+    select = f"SELECT {names}{', ' if names else ''}_row FROM ({rows}"
+    connection.execute(f"CREATE VIEW events AS {select})")
+    latest = "QUALIFY _key IS NULL OR row_number() OVER (PARTITION BY _key ORDER BY _rank DESC, rowid) = 1"
+    connection.execute(f"CREATE VIEW requests AS {select} {latest})")
+
+
+def _without_twins(connection: "duckdb.DuckDBPyConnection", sql: str) -> str:
+    """Leave the second names out of what `SELECT *` gives."""
+    names = {row[0] for row in connection.execute(f"DESCRIBE {sql}").fetchall()}
+    twins = [name for name in (*ALIASES, *STRUCTS, "_row") if name in names]
+    if len(twins) == len(ALIASES) + len(STRUCTS) + 1 and names.issuperset(COLUMNS):
+        return f"SELECT * EXCLUDE ({', '.join(map(identifier, twins))}) FROM ({sql})"
+    return sql

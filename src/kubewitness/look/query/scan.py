@@ -1,0 +1,393 @@
+"""
+One pass over the inputs: rows that answer the question into a table, every other line accounted for.
+
+The table `hits` gets a row for each Event that matches, or whose answer is unknown, in input order. In the same pass
+the odd lines (see `relation`) are counted; only where there are any, a second pass numbers them, `scan_lines` finds
+their bytes and `scan_rescue` makes Events or Damage of them. So a clean log is parsed once, and a damaged one exactly.
+The first attempt is strict, which is faster and ends at the first bad line; then the tolerant one counts them all.
+
+Three ways of reading: *in place* (plain and .zst files of one Event a line), in *blocks* (.gz, lines too long for the
+engine, .zst that the engine gives up on), and *rescued* (every other shape: all of it through the tolerant path).
+
+Columns of `hits` besides those asked for: `_match` (1 yes, 2 unknown, 0 kept for its key), `_odd`, `_rank` of the
+stage, `_doubt` (a later stage may not match), `_key` of the request, `_part` (index into `parts`) and `_place` (index
+within a rescued part).
+"""
+
+# ruff: noqa: S608 - writing SQL is what this module is for; names and texts go through identifier() and literal()
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from kubewitness._kit.opening import Compression, TornError, torn_zstd
+from kubewitness.event.items import Damage, DamageKind
+from kubewitness.look.query.account import FileAccount
+from kubewitness.look.query.lockdown import engine
+from kubewitness.look.query.relation import Key, Reading, Relation
+from kubewitness.look.query.relation_names import every_name, identifier, rows_read
+from kubewitness.look.query.scan_blocks import BLOCK_BYTES, Block, BlockFiles, blocks
+from kubewitness.look.query.scan_lines import Line, count_lines, pick, regions
+from kubewitness.look.query.source import Input
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from kubewitness.look.query.scan_rescue import Rescued
+
+_BODIES = frozenset({"requestObject", "responseObject"})
+_TOO_LONG = "maximum_object_size"
+_LONG_FILE_BYTES = 32 << 20
+_BLOCK_OPTIONS = f", maximum_object_size={_LONG_FILE_BYTES}"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the Event of a rescued row stood, and its exact bytes where they were asked for."""
+
+    offset: int
+    line: int
+    raw: bytes
+
+
+@dataclass(slots=True)
+class Part:
+    """What one INSERT read: a whole input, a block of it, or rescued lines of it."""
+
+    input: Input
+    offset: int = 0
+    line: int = 1
+    lines: int | None = None
+    """Lines of the block, None for the rest of the input."""
+    places: list[Place] | None = None
+    rows: int = 0
+    """How many rows the engine saw."""
+    reading: Reading = Reading.TOLERANT
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What to look for, in SQL over `events`; which columns to keep; which wire paths must be parsed for it."""
+
+    columns: tuple[str, ...]
+    used: tuple[str, ...]
+    """`columns` and those that the conditions name."""
+    reads: frozenset[str]
+    where: str = "TRUE"
+    unknown: str = "FALSE"
+    joins_stages: bool = True
+    changes_with_stage: bool = False
+    """The conditions read what an early stage of a request does not tell about the latest."""
+    filled_later: tuple[str, ...] = ()
+    """Columns that the conditions read and that an early stage may lack."""
+    is_ordered: bool = True
+    """The order of rows can be seen in the answer."""
+    keeps_bytes: bool = False
+
+
+@dataclass(slots=True)
+class Scan:
+    """Reads inputs into `hits`, a table of `connection`."""
+
+    connection: "duckdb.DuckDBPyConnection"
+    relation: Relation
+    question: Question
+    files: BlockFiles
+    parts: list[Part] = field(default_factory=list)
+    done_bytes: int = 0
+    key: Key = Key.REQUEST
+    keeps_every_row: bool = False
+    """Keep rows that do not match too, empty but for their key: an early stage may match, and the latest not."""
+
+    def progress_bytes(self) -> int:
+        """How many bytes have been read, as far as known. May be asked from another thread."""
+        return self.done_bytes
+
+    def read(self, inputs: Iterable[Input], key: Key, *, keeps_every_row: bool = False) -> list[FileAccount]:
+        """Make `hits` anew and read every input into it."""
+        self.key = key
+        self.keeps_every_row = keeps_every_row
+        self.parts.clear()
+        self.done_bytes = 0
+        self.connection.execute(f"CREATE OR REPLACE TABLE hits AS {self._select('/dev/null', 0)} LIMIT 0")
+        accounts = []
+        for one in inputs:
+            account = FileAccount(one.name)
+            self._read_input(one, account)
+            accounts.append(account)
+            self.done_bytes += one.size_bytes
+        return accounts
+
+    def _read_input(self, one: Input, account: FileAccount) -> None:
+        if one.size_bytes == 0:
+            return
+        if not one.is_lines:
+            self._rescue_all(one, account)
+        elif one.compression is Compression.GZIP or not self._read_in_place(one, account):
+            self._read_blocks(one, account)
+
+    # --- in place -------------------------------------------------------------------------------------------
+
+    def _read_in_place(self, one: Input, account: FileAccount) -> bool:
+        """Let the engine open the file itself. False when it cannot hold a line or unpack the data."""
+        part = self._new_part(Part(one))
+        try:
+            rows = self._insert(one.path, part, _unpacking(one))
+        except engine().InvalidInputException as exc:
+            if _TOO_LONG in str(exc):
+                return False
+            raise
+        except engine().IOException:
+            if one.compression is Compression.ZSTD:
+                return False
+            raise
+        account.lines += rows
+        if not self._settle_odd(one, part, rows, account):
+            return True
+        if one.compression is Compression.ZSTD and (cut := torn_zstd(one.path)) is not None:
+            account.add_damage(_torn(one, cut, f"the zstd data ends within the frame that begins at byte {cut}"))
+        return True
+
+    # --- in blocks ------------------------------------------------------------------------------------------
+
+    def _read_blocks(self, one: Input, account: FileAccount) -> None:
+        try:
+            for block in blocks(one.chunks(), self.files):
+                if block.long_line:
+                    account.lines += 1
+                    self._rescue_lines([[Line(0, block.offset, block.line, block.long_line)]], one, account)
+                    continue
+                part = self._new_part(Part(one, block.offset, block.line, block.lines))
+                rows = self._insert(self.files.paths[block.fd], part, _BLOCK_OPTIONS)
+                account.lines += rows
+                if not self._settle_odd(one, part, rows, account, block):
+                    return
+        except TornError as exc:
+            account.add_damage(_torn(one, exc.decompressed_bytes, exc.reason))
+
+    # --- odd lines ------------------------------------------------------------------------------------------
+
+    def _settle_odd(self, one: Input, part: int, rows: int, account: FileAccount, block: Block | None = None) -> bool:
+        """Account for the rows of a part and rescue its odd lines. False when the whole input had to be rescued."""
+        odd = self._number("SELECT count(*) FROM hits WHERE _part = ? AND _odd", part)
+        account.events += rows - odd
+        account.dialects["kube-apiserver"] += rows - odd
+        if not odd:
+            return True
+        path = one.path if block is None else self.files.paths[block.fd]
+        ordinals = self._ordinals(part, path, "_odd")
+
+        def chunks() -> Iterator[bytes]:
+            return self._chunks(one, block)
+
+        found = pick(chunks(), ordinals, has_blank_lines=count_lines(chunks()) != rows)
+        if block is not None:
+            found = (Line(x.ordinal, x.offset + block.offset, x.line + block.line - 1, x.raw) for x in found)
+        try:
+            self._rescue_lines(regions(found), one, account)
+        except _SpreadOverLinesError:
+            self._forget(one)
+            fresh = FileAccount(account.name)
+            self._rescue_all(one, fresh)
+            for name in FileAccount.__slots__:
+                setattr(account, name, getattr(fresh, name))
+            return False
+        return True
+
+    def _chunks(self, one: Input, block: Block | None) -> Iterator[bytes]:
+        if block is None:
+            try:
+                yield from one.chunks()
+            except TornError:
+                return  # counted where the part is settled
+        else:
+            yield from self.files.read(block.fd)
+
+    def _forget(self, one: Input) -> None:
+        mine = [index for index, part in enumerate(self.parts) if part.input is one]
+        self.connection.execute("DELETE FROM hits WHERE _part IN (SELECT unnest(?))", [mine])
+
+    def _rescue_lines(self, groups: Iterable[Iterable[Line]], one: Input, account: FileAccount) -> None:
+        def rescued() -> "Iterator[Rescued | Damage]":
+            for group in groups:
+                yield from self._rescue_region(iter(group), one, account)
+
+        self._insert_rescued(rescued(), one, account)
+
+    def _rescue_region(self, group: Iterator[Line], one: Input, account: FileAccount) -> "Iterator[Rescued | Damage]":
+        first = next(group)
+        count = 1
+
+        def chunks() -> Iterator[bytes]:
+            nonlocal count
+            yield first.raw
+            for line in group:
+                count += 1
+                yield line.raw
+
+        from kubewitness.look.query.scan_rescue import rescue
+
+        is_open = first.raw.rstrip().endswith((b"{", b"["))
+        for found in rescue(
+            chunks(),
+            one.name,
+            self.relation.mark,
+            offset=first.offset,
+            line=first.line,
+            needs_bodies=self._needs_bodies,
+        ):
+            if is_open and isinstance(found, Damage):
+                raise _SpreadOverLinesError
+            yield found
+        account.odd += count
+
+    # --- rescued --------------------------------------------------------------------------------------------
+
+    def _rescue_all(self, one: Input, account: FileAccount) -> None:
+        from kubewitness.look.query.scan_rescue import rescue
+
+        torn: list[TornError] = []
+
+        def chunks() -> Iterator[bytes]:
+            try:
+                yield from one.chunks()
+            except TornError as exc:
+                torn.append(exc)
+
+        found = rescue(chunks(), one.name, self.relation.mark, needs_bodies=self._needs_bodies)
+        self._insert_rescued(_counted(found, account), one, account)
+        for exc in torn:
+            account.add_damage(_torn(one, exc.decompressed_bytes, exc.reason))
+
+    def _insert_rescued(self, found: "Iterable[Rescued | Damage]", one: Input, account: FileAccount) -> None:
+        batch: list[Rescued] = []
+        size = 0
+        for x in found:
+            if isinstance(x, Damage):
+                account.add_damage(x)
+                continue
+            batch.append(x)
+            size += len(x.line)
+            if size >= BLOCK_BYTES:
+                self._insert_batch(batch, one, account)
+                batch, size = [], 0
+        if batch:
+            self._insert_batch(batch, one, account)
+
+    def _insert_batch(self, batch: "list[Rescued]", one: Input, account: FileAccount) -> None:
+        keeps = self.question.keeps_bytes
+        places = [Place(x.record.item.offset, x.record.item.line, x.record.item.raw if keeps else b"") for x in batch]
+        part = self._new_part(Part(one, places=places, reading=Reading.TRUSTED))
+        fd = self.files.rescue_fd
+        self.files.write(fd, (piece for x in batch for piece in (x.line, b"\n")))
+        longest = max(len(x.line) for x in batch)
+        if longest > _LONG_FILE_BYTES:  # only when the question reads bodies: the engine must hold the line, many times
+            self.connection.execute(f"SET memory_limit = '{16 * longest >> 20}MiB'")
+        self._insert(self.files.paths[fd], part, f", maximum_object_size={max(longest + 1024, _LONG_FILE_BYTES)}")
+        refused = self.connection.execute("SELECT _place FROM hits WHERE _part = ? AND _odd", [part]).fetchall()
+        for (index,) in refused:
+            item = batch[index].record.item
+            account.add_damage(
+                Damage(item.source, item.offset, item.line, item.length, "the engine cannot read it", item.raw[:160])
+            )
+        account.events += len(batch) - len(refused)
+        for x in batch:
+            account.mended += bool(x.record.notes)
+            account.notes.update(x.record.notes)
+            account.dialects[x.record.item.dialect] += 1
+
+    # --- SQL ------------------------------------------------------------------------------------------------
+
+    @property
+    def _needs_bodies(self) -> bool:
+        return bool(_BODIES & self.question.reads)
+
+    def _new_part(self, part: Part) -> int:
+        self.parts.append(part)
+        return len(self.parts) - 1
+
+    def _select(self, path: str, part: int, options: str = "") -> str:
+        q = self.question
+        name, reading, is_rescued = "", Reading.TOLERANT, False
+        if self.parts:
+            name, reading = self.parts[part].input.name, self.parts[part].reading
+            is_rescued = reading is Reading.TRUSTED
+        rows = self.relation.select(q.reads, q.used, path, options, name, reading=reading, key=self.key)
+        match = "1" if q.where == "TRUE" else f"CASE WHEN {q.where} THEN 1 WHEN {q.unknown} THEN 2 ELSE 0 END"
+        names = [identifier(column) for column in q.columns]
+        if self.keeps_every_row:
+            names = [f"CASE WHEN ({match}) > 0 THEN {name} END AS {name}" for name in names]
+        columns = "".join(f"{name}, " for name in names)
+        lacking = " OR ".join(f"{identifier(column)} IS NULL" for column in q.filled_later)
+        doubt = f"_rank < 2 AND ({lacking})" if lacking else "FALSE"
+        place = "row_number() OVER () - 1" if is_rescued else "NULL"
+        return (
+            f"SELECT {columns}({match})::TINYINT AS _match, CASE WHEN _odd THEN TRUE ELSE FALSE END AS _odd, "
+            f"_rank::TINYINT AS _rank, {doubt} AS _doubt, _key, {part} AS _part, ({place})::INTEGER AS _place "
+            f"FROM (SELECT {self._names()} FROM ({rows})) WHERE {'TRUE' if is_rescued else self._keep()}"
+        )
+
+    def _names(self) -> str:
+        named = every_name(self.question.used)
+        return f"{named}{', ' if named else ''}_odd, _rank, _key"
+
+    def _keep(self) -> str:
+        """Condition for a row to be kept."""
+        q = self.question
+        if self.keeps_every_row:
+            return "TRUE"
+        keep = [q.where, q.unknown, "_odd"]
+        if self.key is not Key.NONE:
+            keep.append("_rank = 3")  # a Panic outranks a ResponseComplete, whether or not it matches
+        return " OR ".join(condition for condition in keep if condition != "FALSE")
+
+    def _insert(self, path: str, part: int, options: str) -> int:
+        """Read a file into `hits`; give how many rows the engine saw."""
+        now = self.parts[part]
+        if now.reading is Reading.TOLERANT and now.input.is_clean_at_ends:
+            now.reading = Reading.STRICT
+        try:
+            self.connection.execute(f"INSERT INTO hits {self._select(path, part, options)}")
+        except engine().InvalidInputException as exc:
+            if now.reading is not Reading.STRICT or _TOO_LONG in str(exc):
+                raise
+            now.reading = Reading.TOLERANT
+            self.connection.execute(f"INSERT INTO hits {self._select(path, part, options)}")
+        now.rows = rows_read(self.connection)
+        return now.rows
+
+    def kept_ordinals(self, part: int, path: str) -> list[int]:
+        """Give the numbers of the lines that gave the rows of a part, in order."""
+        return self._ordinals(part, path, self._keep())
+
+    def _ordinals(self, part: int, path: str, condition: str) -> list[int]:
+        """Give the numbers of lines for which the condition holds, as the engine counts: blank lines have none."""
+        q, now = self.question, self.parts[part]
+        options = _unpacking(now.input) if now.lines is None else _BLOCK_OPTIONS
+        rows = self.relation.select(q.reads, q.used, path, options, reading=now.reading, key=self.key)
+        found = self.connection.cursor().execute(
+            f"SELECT n FROM (SELECT row_number() OVER () - 1 AS n, * FROM (SELECT {self._names()} FROM ({rows}))) "
+            f"WHERE {condition}"
+        )
+        return [n for (n,) in found.fetchall()]
+
+    def _number(self, sql: str, *values: object) -> int:
+        row = self.connection.execute(sql, list(values)).fetchone()
+        return int(row[0]) if row else 0
+
+
+class _SpreadOverLinesError(Exception):
+    """A value begins on a line of its own and goes on over lines that the engine took for rows."""
+
+
+def _unpacking(one: Input) -> str:
+    return ", compression='zstd'" if one.compression is Compression.ZSTD else ""
+
+
+def _torn(one: Input, offset: int, reason: str) -> Damage:
+    return Damage(one.name, offset, 0, 0, reason, b"", DamageKind.TORN)
+
+
+def _counted(found: "Iterable[Rescued | Damage]", account: FileAccount) -> "Iterator[Rescued | Damage]":
+    for x in found:
+        account.lines += 1
+        yield x

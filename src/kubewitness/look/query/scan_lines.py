@@ -1,0 +1,85 @@
+"""
+Lines by their number: from the ordinals an engine gives to bytes, offsets and line numbers.
+
+An engine numbers what it read: one row for each line that is not blank. `pick` finds those lines again in the
+bytes, without looking into any other line; `regions` joins lines that stand together, because what is not one
+value a line may be one value over several.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+
+_BLANK = b" \t\r\v\f"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line, with blank lines before it if `pick` met some: its ordinal, where it stands, its bytes."""
+
+    ordinal: int
+    offset: int
+    line: int
+    raw: bytes
+
+
+def count_lines(chunks: Iterable[bytes]) -> int:
+    """Count lines, blank ones included; a last line without its end counts."""
+    count, last = 0, b"\n"
+    for chunk in chunks:
+        count += chunk.count(b"\n")
+        last = chunk[-1:] or last
+    return count if last == b"\n" else count + 1
+
+
+def pick(chunks: Iterable[bytes], ordinals: Iterable[int], *, has_blank_lines: bool) -> Iterator[Line]:
+    """Give the lines with these ordinals (ascending); blank lines have none."""
+    wanted = iter(ordinals)
+    target = next(wanted, None)
+    rows, offset, line = 0, 0, 1
+    blank = b""  # blank lines directly before the next line
+    for block in _whole_lines(chunks):
+        if target is None:
+            return
+        lines_here = block.count(b"\n") + (not block.endswith(b"\n"))
+        if not has_blank_lines and target >= rows + lines_here:
+            rows, line, offset = rows + lines_here, line + lines_here, offset + len(block)
+            continue
+        for raw in _lines(block):
+            if has_blank_lines and not raw.strip(_BLANK + b"\n"):
+                blank += raw
+            else:
+                if rows == target:
+                    yield Line(rows, offset - len(blank), line - blank.count(b"\n"), blank + raw)
+                    target = next(wanted, None)
+                rows, blank = rows + 1, b""
+            offset, line = offset + len(raw), line + 1
+
+
+def _lines(block: bytes) -> Iterator[bytes]:
+    start = 0
+    while (end := block.find(b"\n", start) + 1) > 0:
+        yield block[start:end]
+        start = end
+    if start < len(block):
+        yield block[start:]
+
+
+def _whole_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Cut chunks at line ends."""
+    rest: list[bytes] = []
+    for chunk in chunks:
+        cut = chunk.rfind(b"\n") + 1
+        if not cut:
+            rest.append(chunk)
+            continue
+        yield b"".join([*rest, chunk[:cut]])
+        rest = [chunk[cut:]]
+    if last := b"".join(rest):
+        yield last
+
+
+def regions(lines: Iterable[Line]) -> Iterator[Iterator[Line]]:
+    """Group lines whose ordinals follow one another; each group is to be used up before the next."""
+    for _, group in groupby(enumerate(lines), key=lambda pair: pair[1].ordinal - pair[0]):
+        yield (line for _, line in group)

@@ -1,0 +1,175 @@
+"""
+Turn source arguments (files, directories, `-`) into the ordered list of inputs to read.
+
+Each input is recognised by its content: how it is packed, and whether it holds one Event a line, which an engine
+can read as it stands, or another shape, which goes through `event.split`. A directory gives the logs in it, rotated
+ones included, ordered by the time inside them, not by name: clocks and rotation schemes differ.
+Pipes are spooled to an unlinked file of mode 0600, as a question may need two passes.
+"""
+
+import os
+import stat
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from kubewitness._kit.opening import Compression, TornError, compression_of, read_chunks
+
+STDIN = "-"
+_HEAD_BYTES = 1 << 18  # what is looked at to recognise an input
+_TAIL_BYTES = 1 << 16  # a last line that is longer than this is taken to be whole until it is read
+_SUFFIXES = (".log", ".json", ".jsonl", ".ndjson")
+_PACKED = (".gz", ".zst", ".zstd")
+
+
+class SourceError(Exception):
+    """A source argument that cannot be read; the text names it and says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One input: how people call it, where its bytes are, and what they look like."""
+
+    name: str
+    path: str
+    compression: Compression
+    size_bytes: int
+    is_lines: bool
+    """It begins as one JSON object a line does."""
+    shares_audit_ids: bool
+    """Two of the first Events have the same auditID: it holds several stages of a request, or one twice."""
+    is_clean_at_ends: bool
+    """The first and the last line are whole, so that there may be no damage at all."""
+    spool: BinaryIO | None = None
+    """Keeps the spooled bytes of a pipe alive."""
+
+    def chunks(self) -> Iterator[bytes]:
+        """Give the bytes, decompressed. Raises TornError after what could be read."""
+        return read_chunks(self.path)
+
+
+def find_inputs(sources: Sequence[str]) -> list[Input]:
+    """Give the inputs that these arguments name, in order. Raises SourceError."""
+    inputs: list[Input] = []
+    for source in sources:
+        if source != STDIN and Path(source).is_dir():
+            inputs += _directory(Path(source))
+        else:
+            inputs.append(_open(source))
+    return inputs
+
+
+def _directory(directory: Path) -> list[Input]:
+    names = sorted(path for path in directory.rglob("*") if path.is_file() and _is_log_name(path.name))
+    found = [_open(str(path)) for path in names]
+    if not found:
+        raise SourceError(
+            f"{directory}: no file in it is named like a log (*.log, *.json, *.jsonl, *.ndjson, packed or not)"
+        )
+    return sorted(found, key=lambda one: (_first_time(one), one.name))
+
+
+def _is_log_name(name: str) -> bool:
+    for packed in _PACKED:
+        name = name.removesuffix(packed)
+    return not name.startswith(".") and name.endswith(_SUFFIXES)
+
+
+def _open(source: str) -> Input:
+    spool = None
+    try:
+        if source == STDIN:
+            path, name = f"/proc/self/fd/{sys.stdin.fileno()}", "standard input"
+        else:
+            path = name = source
+        mode = os.stat(path).st_mode  # noqa: PTH116
+        if stat.S_ISDIR(mode):
+            raise SourceError(f"{name}: is a directory")
+        if not stat.S_ISREG(mode):
+            spool = _spool(path)
+            path = f"/proc/self/fd/{spool.fileno()}"
+        with Path(path).open("rb") as file:
+            size_bytes = os.fstat(file.fileno()).st_size
+            compression = compression_of(file.read(4))
+    except OSError as exc:
+        raise SourceError(f"{source}: {exc.strerror or exc}") from exc
+    head = _head(path)
+    is_clean = head[:1] == b"{" and (compression is not Compression.NONE or _ends_well(path, size_bytes))
+    return Input(name, path, compression, size_bytes, _is_lines(head), _shares_audit_ids(head), is_clean, spool)
+
+
+def _spool(path: str) -> BinaryIO:
+    import tempfile
+
+    spool: BinaryIO = tempfile.TemporaryFile(prefix="kubewitness-")  # noqa: SIM115 - lives as long as its Input
+    with Path(path).open("rb", buffering=0) as pipe:
+        while chunk := pipe.read(1 << 20):
+            spool.write(chunk)
+    spool.flush()
+    return spool
+
+
+def _head(path: str) -> bytes:
+    head = b""
+    try:
+        for chunk in read_chunks(path, _HEAD_BYTES):
+            head += chunk
+            if len(head) >= _HEAD_BYTES:
+                break
+    except TornError:
+        pass  # the reading proper will meet it again and count it
+    return head
+
+
+class _Peek(msgspec.Struct):
+    auditID: str | None = None  # noqa: N815 - the wire's name
+    stage: str | None = None
+    kind: str | None = None
+    requestReceivedTimestamp: str | None = None  # noqa: N815
+    stageTimestamp: str | None = None  # noqa: N815
+
+
+def _peek(line: bytes) -> _Peek | None:
+    try:
+        return msgspec.json.decode(line, type=_Peek)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _lines(head: bytes) -> Iterable[bytes]:
+    return (line for line in head.removeprefix(b"\xef\xbb\xbf").split(b"\n") if line.strip())
+
+
+def _is_lines(head: bytes) -> bool:
+    """One Event among the first lines will do; so will nothing at all, and a first line longer than the head."""
+    lines = list(_lines(head))
+    if not lines:
+        return True
+    if len(lines) == 1 and len(head) >= _HEAD_BYTES:
+        return lines[0].startswith(b'{"kind":"Event"')
+    return any((peek := _peek(line)) is not None and peek.stage is not None for line in lines)
+
+
+def _ends_well(path: str, size_bytes: int) -> bool:
+    with Path(path).open("rb") as file:
+        file.seek(max(0, size_bytes - _TAIL_BYTES))
+        *before, last = file.read().rstrip().split(b"\n")
+    return _peek(last) is not None or (not before and size_bytes > _TAIL_BYTES)
+
+
+def _shares_audit_ids(head: bytes) -> bool:
+    ids = [peek.auditID for line in _lines(head) if (peek := _peek(line)) is not None]
+    return len(set(ids)) < len(ids)
+
+
+def _first_time(one: Input) -> str:
+    """Text of the first time inside; RFC 3339 in UTC sorts as text at the same precision, which suffices here."""
+    for line in _lines(_head(one.path)):
+        peek = _peek(line)
+        if peek is not None and (time := peek.requestReceivedTimestamp or peek.stageTimestamp):
+            return time
+    return "9999"

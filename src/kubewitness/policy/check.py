@@ -1,0 +1,53 @@
+"""
+Everything there is to say of a policy file: what the server refuses, what is wrong though accepted, what is risky.
+
+    report = check(text)
+    report.accepted, report.server_error     exactly what kube-apiserver would say
+    report.findings                          each with line, column, code, severity, help
+"""
+
+from dataclasses import dataclass
+
+from kubewitness.policy import checks_risky, checks_wrong
+from kubewitness.policy.checks_refused import refusal
+from kubewitness.policy.findings import CHECKS, CODES, Code, Context, Finding, Severity
+from kubewitness.policy.load import DEFAULT_SERVER_VERSION, Document, read
+
+__all__ = ["CODES", "Code", "Finding", "Report", "Severity", "check"]
+
+# importing them enters their checks into the registry
+_ROOMS = (checks_wrong, checks_risky)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What is found in one file. `server_error` is the loader's text, empty when it accepts the file."""
+
+    document: Document
+    findings: tuple[Finding, ...]
+
+    @property
+    def accepted(self) -> bool:
+        """Whether kube-apiserver would start with this policy."""
+        return self.document.policy is not None
+
+    @property
+    def server_error(self) -> str:
+        """Exactly the loader's text, empty when it accepts the file."""
+        return self.document.error
+
+    def at_least(self, severity: Severity) -> bool:
+        """Say whether anything is as bad as this."""
+        return any(finding.severity.rank <= severity.rank for finding in self.findings)
+
+
+def check(text: str | bytes, server_version: str = DEFAULT_SERVER_VERSION) -> Report:
+    """Check a policy file. Never raises for any input."""
+    document = read(text, server_version)
+    findings = list(refusal(document))
+    if document.raw is not None:
+        context = Context(document, document.raw, document.policy, server_version)
+        for one in CHECKS:
+            findings.extend(one(context))
+    findings.sort(key=lambda finding: (finding.line, finding.column, finding.code, finding.message))
+    return Report(document, tuple(findings))

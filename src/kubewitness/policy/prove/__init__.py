@@ -1,0 +1,1 @@
+"""Exact answers about audit policies over all possible requests: shadowing, diff, prove, minify."""

@@ -1,0 +1,150 @@
+"""`search` over the recorded logs."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+
+def test_one_row_a_request_on_80_columns(run, security_log):
+    """The table fits the terminal, names the day once, and has one row a request."""
+    result = run("search", "--user", "attacker", "--name", "important", security_log)
+    assert result.code == 0
+    assert result.err == ""
+    assert result.lines[0].split() == ["2026-11-23", "USER", "ACTION", "RESOURCE", "CODE", "FROM"] or result.lines[
+        0
+    ].startswith("TIME")
+    assert max(map(len, result.lines)) <= 80
+    assert [line.split()[2] for line in result.lines[1:]] == ["get", "delete", "get", "get"]
+
+
+def test_jsonl_is_the_bytes_of_the_log(run, security_log):
+    """Each line of -o jsonl is a line of the log, byte for byte."""
+    lines = set(Path(security_log).read_text("utf-8").split("\n"))
+    result = run("search", "--user", "attacker", "-o", "jsonl", security_log)
+    found = result.out.rstrip("\n").split("\n")
+    assert len(found) == 156
+    assert set(found) <= lines
+
+
+@pytest.mark.parametrize(("stages", "expected"), [("latest", 1847), ("all", 2161)])
+def test_everything_is_found(run, security_log, stages, expected):
+    """Without a filter there is a row for every request, or every stage."""
+    assert run("search", "--stages", stages, "--count", security_log).out == f"{expected}\n"
+
+
+def test_rows_come_in_the_order_of_time(run, security_log):
+    """csv has full times under the wire path, ordered."""
+    rows = list(csv.DictReader(io.StringIO(run("search", "-n", "production", "-o", "csv", security_log).out)))
+    times = [row["requestReceivedTimestamp"] for row in rows]
+    assert len(times) > 20
+    assert times == sorted(times)
+    assert all(time.endswith("Z") and len(time) == 27 for time in times)
+
+
+def test_limit_says_that_there_is_more(run, security_log):
+    """--limit shows the first rows, and standard error says that they are not all."""
+    result = run("search", "--limit", "3", security_log)
+    assert len(result.lines) == 4
+    assert "more" in result.err
+
+
+def test_an_empty_answer_says_what_was_searched(run, security_log):
+    """Nothing found is no error, and comes with the number of events and their span."""
+    result = run("search", "--user", "nobody-of-that-name", security_log)
+    assert result.code == 0
+    assert result.out == ""
+    assert "0 found in 2,161 events of 1 file, 2026-11-23T03:08:48Z to 2026-11-23T03:10:10Z" in result.err
+
+
+def test_columns_can_be_chosen(run, security_log):
+    """--columns takes wire paths and short names, in every format."""
+    args = (
+        "search",
+        "--user",
+        "attacker",
+        "--verb",
+        "delete",
+        "--resource",
+        "secrets",
+        "--columns",
+        "user,objectRef.name",
+    )
+    assert run(*args, security_log).lines == ["USER      objectRef.name", "attacker  important"]
+    assert json.loads(run(*args, "-o", "json", security_log).out) == [
+        {"user": "attacker", "objectRef.name": "important"}
+    ]
+
+
+def test_yaml_holds_whole_events(run, security_log):
+    """-o yaml is one document an event."""
+    result = run(
+        "search", "--user", "attacker", "--verb", "delete", "--resource", "secrets", "-o", "yaml", security_log
+    )
+    [event] = yaml.safe_load_all(result.out)
+    assert event["objectRef"]["name"] == "important"
+    assert event["requestReceivedTimestamp"].endswith("Z")
+
+
+def test_damage_is_told_and_ends_with_4(run, security_log, tmp_path):
+    """A damaged line does not hide the others: they are answered, it is located, the code is 4."""
+    lines = Path(security_log).read_bytes().split(b"\n")[:20]
+    lines[7] = b'{"kind":"Event","verb":"get",,,}'
+    path = tmp_path / "torn.log"
+    path.write_bytes(b"\n".join(lines) + b"\n")
+    offset = sum(len(line) + 1 for line in lines[:7])
+    result = run("search", "--stages", "all", "--columns", "auditID", "--no-headers", str(path))
+    assert result.code == 4
+    assert len(result.lines) == 19
+    assert "1 place damaged" in result.err
+    assert f"byte {offset}" in result.err
+    shown = run("search", "--count", "--show-damage", str(path)).err
+    assert '{"kind":"Event","verb":"get",,,}' in shown
+
+
+def test_both_namespace_flags_are_refused(run, security_log):
+    """-n and -A contradict each other."""
+    result = run("search", "-n", "a", "-A", security_log)
+    assert result.code == 2
+    assert "either -n or -A" in result.err
+
+
+def test_a_misspelt_flag_gets_a_hint(run):
+    """One line, the nearest flag, no list of thirty."""
+    result = run("search", "--ressource", "pods")
+    assert result.code == 2
+    assert "did you mean --resource?" in result.err
+    assert result.err.count("\n") == 2
+
+
+def test_sql_can_be_shown(run, security_log):
+    """--show-sql prints the statement and asks nothing."""
+    result = run("search", "--verb", "delete", "--show-sql", security_log)
+    assert result.code == 0
+    assert "delete" in result.out
+    assert "SELECT" in result.out.upper()
+
+
+def test_a_condition_in_sql(run, security_log):
+    """--where takes wire paths and columns; what is wrong in it is a usage error with DuckDB's sentence."""
+    args = ("search", "--user", "attacker", "--count", "--where")
+    assert run(*args, "objectRef.resource = 'secrets' AND code < 300", security_log).out == "6\n"
+    wrong = run(*args, "nonsense > 1", security_log)
+    assert wrong.code == 2
+    assert "nonsense" in wrong.err
+    assert "fault of kubewitness" not in wrong.err
+
+
+def test_a_log_can_be_piped(security_log):
+    """Without SRC, and as -, standard input is read."""
+    code = "import sys; from kubewitness.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    for source in ([], ["-"]):
+        with Path(security_log).open("rb") as log:
+            command = [sys.executable, "-c", code, "search", "--user", "attacker", "--count", *source]
+            done = subprocess.run(command, stdin=log, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (0, "156\n")

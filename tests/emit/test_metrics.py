@@ -1,0 +1,40 @@
+"""What is counted, and how a loss is told."""
+
+from kubewitness.emit.metrics import Metrics, joined_reasons
+from kubewitness.event.types import Level
+from tests.emit.samples import event
+
+
+def test_a_loss_is_counted_and_told_with_its_events() -> None:
+    """An error counts Events, not calls, and is told in kube-apiserver's words with their legacy lines."""
+    told: list[str] = []
+    metrics = Metrics(told.append)
+    metrics.plugin_error("log", "no space left on device", [event(audit_id="a"), event(audit_id="b")])
+    assert metrics.errors == {"log": 2}
+    first, impacted, *lost = told[0].splitlines()
+    assert first == "Error in audit plugin 'log' affecting 2 audit events: no space left on device"
+    assert impacted == "Impacted events:"
+    assert [line.split()[2] for line in lost] == ['id="a"', 'id="b"']
+
+
+def test_exposition() -> None:
+    """The counters in Prometheus's text format; errors are absent until there is one."""
+    metrics = Metrics()
+    metrics.count_event()
+    metrics.count_level(Level.METADATA)
+    metrics.count_rejected()
+    metrics.count_oversized()
+    text = metrics.exposition()
+    assert "# TYPE apiserver_audit_event_total counter\napiserver_audit_event_total 1\n" in text
+    assert 'apiserver_audit_level_total{level="Metadata"} 1\n' in text
+    assert "apiserver_audit_requests_rejected_total 1\n" in text
+    assert "apiserver_audit_oversized_total 1\n" in text
+    assert "error_total" not in text
+    metrics.plugin_error("truncate", "x", [event()])
+    assert 'apiserver_audit_error_total{plugin="truncate"} 1\n' in metrics.exposition()
+
+
+def test_reasons_are_joined_once_each() -> None:
+    """One reason stands bare, several in brackets, none twice."""
+    assert joined_reasons(["a", "a"]) == "a"
+    assert joined_reasons(["a", "b", "a"]) == "[a, b]"
