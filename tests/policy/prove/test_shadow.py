@@ -10,7 +10,7 @@ from kubewitness.policy.types import Policy
 from tests.model import regions as model
 from tests.policy.prove.strategies import policies, pool
 
-QUICK = settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+QUICK = settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
 SOAK = settings(max_examples=10_000, deadline=None, suppress_health_check=list(HealthCheck))
 
 
