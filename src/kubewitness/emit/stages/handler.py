@@ -74,16 +74,14 @@ class Auditor:
         for key, value in (annotations or {}).items():
             audited.annotate(key, value)
         is_long = audited.record.subject.is_long_running
-        audited._happens(
-            Happening.RECEIVED_LONG_RUNNING if is_long else Happening.RECEIVED_SHORT, received_us, is_strict=True
-        )
+        audited._receive(Happening.RECEIVED_LONG_RUNNING if is_long else Happening.RECEIVED_SHORT)
         return audited
 
     def turn_away(self, request: Request, received_us: int, new_id: str) -> "AuditedRequest | None":
         """Take a request refused before or by authentication; tell its answer by `respond`, and that is all."""
         audited = self._begin(request, None, received_us, new_id)
         if audited is not None:
-            audited._happens(Happening.TURNED_AWAY, received_us)
+            audited._advance(Happening.TURNED_AWAY)
         return audited
 
     def _begin(self, request: Request, user: UserInfo | None, received_us: int, new_id: str) -> "AuditedRequest | None":
@@ -156,9 +154,8 @@ class AuditedRequest:
         self._state = step.to
         return step
 
-    def _happens(self, happening: Happening, at_us: int, *, is_strict: bool = False) -> None:
-        is_stored = self._emit(self._advance(happening), at_us)
-        if is_strict and not is_stored:
+    def _receive(self, happening: Happening) -> None:
+        if not self._emit(self._advance(happening), self._received_us):
             self._advance(Happening.STORE_REFUSED)
             self._counters.count_rejected()
             uri = quote(self.record.subject.request_uri)

@@ -207,7 +207,7 @@ class Record:
         )
 
     def event(self, stage: Stage, at_us: int) -> Event:
-        """Give the Event of this stage. RequestReceived carries the time of receipt, whatever the clock says."""
+        """Give the Event of this stage, reached now: RequestReceived is reached when the request is received."""
         return Event(
             kind="Event",
             api_version="audit.k8s.io/v1",
@@ -226,7 +226,7 @@ class Record:
             request_object=msgspec.Raw(self.request_object) if self.request_object else ABSENT,
             response_object=msgspec.Raw(self.response_object) if self.response_object else ABSENT,
             request_received_timestamp=self.received,
-            stage_timestamp=self.received if stage is Stage.REQUEST_RECEIVED else time_text(at_us),
+            stage_timestamp=time_text(at_us),
             annotations=dict(self.annotations) or None,
         )
 
