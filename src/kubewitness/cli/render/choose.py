@@ -20,10 +20,13 @@ FORMATS = ("table", "wide", "jsonl", "json", "yaml", "csv")
 _COLOURS = ("auto", "always", "never")
 
 
+_SAYS = "table fits the terminal, wide cuts nothing, jsonl keeps exact bytes"
+
+
 def add_output_arguments(
-    parser: argparse.ArgumentParser, formats: Sequence[str] = FORMATS
+    parser: argparse.ArgumentParser, formats: Sequence[str] = FORMATS, *, says: str = _SAYS
 ) -> "argparse._ArgumentGroup":
-    """Add the flags every command with an answer of rows takes; give their group."""
+    """Add the flags every command with an answer of rows takes; `says` tells what the formats are good for."""
     group = parser.add_argument_group("output")
     group.add_argument(
         "-o",
@@ -31,8 +34,7 @@ def add_output_arguments(
         choices=formats,
         metavar="FORMAT",
         default=env_choice("KUBEWITNESS_OUTPUT", FORMATS, formats[0], among=formats),
-        help=f"{', '.join(formats)} (default: %(default)s, or KUBEWITNESS_OUTPUT); table fits the terminal, "
-        "wide cuts nothing, jsonl keeps exact bytes",
+        help=f"{', '.join(formats)} (default: %(default)s, or KUBEWITNESS_OUTPUT); {says}",
     )
     group.add_argument("--no-headers", action="store_true", help="leave out the heading line of table, wide and csv")
     group.add_argument(
