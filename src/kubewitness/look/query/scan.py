@@ -6,8 +6,9 @@ the odd lines (see `relation`) are counted; only where there are any, a second p
 their bytes and `scan_rescue` makes Events or Damage of them. So a clean log is parsed once, and a damaged one exactly.
 The first attempt is strict, which is faster and ends at the first bad line; then the tolerant one counts them all.
 
-Three ways of reading: *in place* (plain and .zst files of one Event a line), in *blocks* (.gz, lines too long for the
-engine, .zst that the engine gives up on), and *rescued* (every other shape: all of it through the tolerant path).
+Four ways of reading: only the lines *picked* by `prefilter`, where there are few; *in place* (plain and .zst files of
+one Event a line); in *blocks* (.gz, lines too long for the engine, .zst that the engine gives up on); and *rescued*
+(every other shape: all of it through the tolerant path).
 
 Columns of `hits` besides those asked for: `_match` (1 yes, 2 unknown, 0 kept for its key), `_odd`, `_rank` of the
 stage, `_doubt` (a later stage may not match), `_key` of the request, `_part` (index into `parts`) and `_place` (index
@@ -25,16 +26,18 @@ from kubewitness.look.query.account import FileAccount
 from kubewitness.look.query.lockdown import engine
 from kubewitness.look.query.relation import Key, Reading, Relation
 from kubewitness.look.query.relation_names import every_name, identifier, rows_read
-from kubewitness.look.query.scan_blocks import BLOCK_BYTES, Block, BlockFiles, blocks
+from kubewitness.look.query.scan_blocks import BLOCK_BYTES, LONG_LINE_BYTES, Block, BlockFiles, blocks
 from kubewitness.look.query.scan_lines import Line, count_lines, pick, regions
 from kubewitness.look.query.source import Input
 
 if TYPE_CHECKING:
     import duckdb
 
+    from kubewitness.look.query.prefilter import Picks
     from kubewitness.look.query.scan_rescue import Rescued
 
 _BODIES = frozenset({"requestObject", "responseObject"})
+_SPACE = b" \t\r\n\v\f"
 _TOO_LONG = "maximum_object_size"
 _LONG_FILE_BYTES = 32 << 20
 _BLOCK_OPTIONS = f", maximum_object_size={_LONG_FILE_BYTES}"
@@ -42,7 +45,7 @@ _BLOCK_OPTIONS = f", maximum_object_size={_LONG_FILE_BYTES}"
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the Event of a rescued row stood, and its exact bytes where they were asked for."""
+    """Where the Event of a rescued or picked row stood, and its exact bytes where they were asked for."""
 
     offset: int
     line: int
@@ -95,6 +98,7 @@ class Scan:
     parts: list[Part] = field(default_factory=list)
     done_bytes: int = 0
     key: Key = Key.REQUEST
+    picks: "Picks | None" = None
     keeps_every_row: bool = False
     """Keep rows that do not match too, empty but for their key: an early stage may match, and the latest not."""
 
@@ -122,8 +126,43 @@ class Scan:
             return
         if not one.is_lines:
             self._rescue_all(one, account)
-        elif one.compression is Compression.GZIP or not self._read_in_place(one, account):
+        elif self.picks is not None and self._read_picked(one, account, self.picks.take(one)):
+            account.damage_checked = False
+        elif not self._can_be_read_in_place(one) or not self._read_in_place(one, account):
             self._read_blocks(one, account)
+
+    def _can_be_read_in_place(self, one: Input) -> bool:
+        """Say whether the engine reads the file well, and in order: a last line without its end may come first."""
+        match one.compression:
+            case Compression.NONE:
+                return one.has_line_end
+            case Compression.ZSTD:
+                return not self.question.keeps_bytes
+            case Compression.GZIP:
+                return False
+
+    # --- picked ---------------------------------------------------------------------------------------------
+
+    def _read_picked(self, one: Input, account: FileAccount, picked: list[tuple[int, bytes]] | None) -> bool:
+        """Read only these lines. False when every line is to be read, as one of these is odd."""
+        if picked is None or any(len(line) > LONG_LINE_BYTES for _, line in picked):
+            return False
+        fd = self.files.rescue_fd
+        for batch in _batches(picked):
+            self.files.write(fd, (line if line.endswith(b"\n") else line + b"\n" for _, line in batch))
+            keeps = self.question.keeps_bytes
+            places = [Place(offset, 0, line.strip(_SPACE) if keeps else b"") for offset, line in batch]
+            part = self._new_part(Part(one, lines=len(batch), places=places))
+            rows = self._insert(self.files.paths[fd], part, _BLOCK_OPTIONS)
+            account.lines += rows
+            if rows != len(batch) or self._number("SELECT count(*) FROM hits WHERE _part = ? AND _odd", part):
+                self._forget(one)
+                account.lines = account.events = 0
+                account.dialects.clear()
+                return False
+            account.events += rows
+            account.dialects["kube-apiserver"] += rows
+        return True
 
     # --- in place -------------------------------------------------------------------------------------------
 
@@ -307,10 +346,10 @@ class Scan:
 
     def _select(self, path: str, part: int, options: str = "") -> str:
         q = self.question
-        name, reading, is_rescued = "", Reading.TOLERANT, False
+        name, reading, has_places = "", Reading.TOLERANT, False
         if self.parts:
-            name, reading = self.parts[part].input.name, self.parts[part].reading
-            is_rescued = reading is Reading.TRUSTED
+            now = self.parts[part]
+            name, reading, has_places = now.input.name, now.reading, now.places is not None
         rows = self.relation.select(q.reads, q.used, path, options, name, reading=reading, key=self.key)
         match = "1" if q.where == "TRUE" else f"CASE WHEN {q.where} THEN 1 WHEN {q.unknown} THEN 2 ELSE 0 END"
         names = [identifier(column) for column in q.columns]
@@ -319,11 +358,12 @@ class Scan:
         columns = "".join(f"{name}, " for name in names)
         lacking = " OR ".join(f"{identifier(column)} IS NULL" for column in q.filled_later)
         doubt = f"_rank < 2 AND ({lacking})" if lacking else "FALSE"
-        place = "row_number() OVER () - 1" if is_rescued else "NULL"
+        place = ", row_number() OVER () - 1 AS _n" if has_places else ", NULL AS _n"
         return (
             f"SELECT {columns}({match})::TINYINT AS _match, CASE WHEN _odd THEN TRUE ELSE FALSE END AS _odd, "
-            f"_rank::TINYINT AS _rank, {doubt} AS _doubt, _key, {part} AS _part, ({place})::INTEGER AS _place "
-            f"FROM (SELECT {self._names()} FROM ({rows})) WHERE {'TRUE' if is_rescued else self._keep()}"
+            f"_rank::TINYINT AS _rank, {doubt} AS _doubt, _key, {part} AS _part, _n::INTEGER AS _place "
+            f"FROM (SELECT {self._names()}{place} FROM ({rows})) "
+            f"WHERE {'TRUE' if reading is Reading.TRUSTED else self._keep()}"
         )
 
     def _names(self) -> str:
@@ -377,6 +417,19 @@ class Scan:
 
 class _SpreadOverLinesError(Exception):
     """A value begins on a line of its own and goes on over lines that the engine took for rows."""
+
+
+def _batches(lines: list[tuple[int, bytes]]) -> Iterator[list[tuple[int, bytes]]]:
+    batch: list[tuple[int, bytes]] = []
+    size = 0
+    for line in lines:
+        batch.append(line)
+        size += len(line[1])
+        if size >= BLOCK_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def _unpacking(one: Input) -> str:

@@ -102,7 +102,8 @@ def _cut(
             fd = free.get()
             if stopped.is_set():
                 return
-            files.write(fd, pieces)
+            has_end = pieces[-1].endswith(b"\n")
+            files.write(fd, pieces if has_end else [*pieces, b"\n"])  # without it the engine gives the last line first
             yield Block(offset, line, lines, fd)
         offset, line = offset + length, line + lines
 

@@ -44,6 +44,8 @@ class Input:
     """Two of the first Events have the same auditID: it holds several stages of a request, or one twice."""
     is_clean_at_ends: bool
     """The first and the last line are whole, so that there may be no damage at all."""
+    has_line_end: bool
+    """The last byte of a file that is not packed ends a line."""
     spool: BinaryIO | None = None
     """Keeps the spooled bytes of a pipe alive."""
 
@@ -98,8 +100,13 @@ def _open(source: str) -> Input:
     except OSError as exc:
         raise SourceError(f"{source}: {exc.strerror or exc}") from exc
     head = _head(path)
-    is_clean = head[:1] == b"{" and (compression is not Compression.NONE or _ends_well(path, size_bytes))
-    return Input(name, path, compression, size_bytes, _is_lines(head), _shares_audit_ids(head), is_clean, spool)
+    is_clean, has_line_end = head[:1] == b"{", False
+    if compression is Compression.NONE and size_bytes:
+        last, has_line_end = _end(path, size_bytes)
+        is_clean = is_clean and last
+    return Input(
+        name, path, compression, size_bytes, _is_lines(head), _shares_audit_ids(head), is_clean, has_line_end, spool
+    )
 
 
 def _spool(path: str) -> BinaryIO:
@@ -154,11 +161,13 @@ def _is_lines(head: bytes) -> bool:
     return any((peek := _peek(line)) is not None and peek.stage is not None for line in lines)
 
 
-def _ends_well(path: str, size_bytes: int) -> bool:
+def _end(path: str, size_bytes: int) -> tuple[bool, bool]:
+    """Say whether the last line is whole, and whether it has its end."""
     with Path(path).open("rb") as file:
         file.seek(max(0, size_bytes - _TAIL_BYTES))
-        *before, last = file.read().rstrip().split(b"\n")
-    return _peek(last) is not None or (not before and size_bytes > _TAIL_BYTES)
+        tail = file.read()
+    *before, last = tail.rstrip().split(b"\n")
+    return _peek(last) is not None or (not before and size_bytes > _TAIL_BYTES), tail.endswith(b"\n")
 
 
 def _shares_audit_ids(head: bytes) -> bool:

@@ -1,0 +1,145 @@
+"""Lines passed over: what is found is what a full reading finds, however texts are written."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kubewitness.look.query import prefilter
+from kubewitness.look.query.run import open_events
+from kubewitness.look.query.sql import unknown, where
+from kubewitness.look.query.syntax import filter_of
+from tests.event.damage import event
+
+QUESTIONS: list[dict[str, list[str]]] = [
+    {"user": ["mallory"]},
+    {"user": ["mall*"]},
+    {"verb": ["delete"], "resource": ["secrets"], "name": ["important"]},
+    {"ip": ["203.0.113.77"]},
+    {"user": ["mallory"], "code": ["403"]},
+    {"resource": ["pods/exec"]},
+    {"name": ["a/b"]},
+    {"outcome": ["denied"], "group": ["dev&ops"]},
+]
+
+
+@pytest.fixture(params=["rg", "memmem", "python"])
+def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Search with `rg` where there is one, with the C library, and with neither."""
+    if request.param != "rg":
+        monkeypatch.setattr(prefilter.shutil, "which", lambda _: None)
+    if request.param == "python":
+        monkeypatch.setattr(prefilter, "_MEMMEM", None)
+    monkeypatch.setattr(prefilter, "_SELECTIVE", 0.5)
+
+
+def escaped(text: str, chooser: random.Random) -> str:
+    """Write some characters of a JSON text as escapes that no Go program writes."""
+    return "".join(
+        f"\\u{ord(sign):04x}" if sign.isalnum() and chooser.random() < 0.05 else sign for sign in text
+    ).replace("/", "\\/" if chooser.random() < 0.3 else "/")
+
+
+def line(chooser: random.Random, number: int) -> str:
+    """Give one Event of which most match nothing."""
+    pick = chooser.choice
+    is_rare = chooser.random() < 0.2
+    members = {
+        "user": {"username": pick(["mallory", "mallet"]) if is_rare else "alice", "groups": ["dev&ops"]},
+        "verb": pick(["delete", "get"]),
+        "stage": pick(["RequestReceived", "ResponseStarted", "ResponseComplete"]),
+        "auditID": f"id-{number // 2}" if chooser.random() < 0.3 else f"id-{number}",
+        "objectRef": {
+            "resource": pick(["secrets", "pods"]) if is_rare else "leases",
+            "name": pick(["important", "a/b", "x"]),
+            "subresource": pick(["exec", "log"]),
+        },
+        "sourceIPs": [pick(["203.0.113.77", "::ffff:203.0.113.77"]) if is_rare else "10.0.0.1"],
+        "responseStatus": {"code": pick([200, 403])},
+        "requestReceivedTimestamp": "2026-03-01T00:00:00.000000Z",
+    }
+    text = event(number, **members)
+    if chooser.random() < 0.1:
+        values = json.dumps(members["user"], separators=(",", ":"))
+        text = text.replace(values, '{"username":"' + escaped(members["user"]["username"], chooser) + '","groups":[]}')
+    return text
+
+
+@pytest.mark.usefixtures("_way")
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 1 << 30), question=st.sampled_from(QUESTIONS), stages=st.sampled_from(["latest", "all"]))
+def test_the_answer_is_that_of_a_full_reading(
+    tmp_path: Path, seed: int, question: dict[str, list[str]], stages: str
+) -> None:
+    """Passing lines over changes neither rows, nor the count of unknown ones, nor their bytes."""
+    chooser = random.Random(seed)
+    path = tmp_path / "audit.log"
+    path.write_text("\n".join(line(chooser, number) for number in range(200)))
+    wanted = filter_of(question, since=None, until=None, now=0)
+    answers = []
+    with open_events([str(path)]) as events:
+        for given_filter in (None, wanted):
+            answer = events.query(
+                "SELECT _row, audit_id, stage, code FROM events ORDER BY ALL",
+                where=where(wanted),
+                unknown=unknown(wanted),
+                stages=stages,  # type: ignore[arg-type]
+                keeps_bytes=True,
+                filter_=given_filter,
+            )
+            rows = list(answer)
+            raw = list(answer.exact_bytes([row[0] for row in rows]))
+            answers.append((sorted(zip([row[1:] for row in rows], raw, strict=True)), answer.account.unknown))
+    assert answers[0] == answers[1]
+
+
+@pytest.mark.usefixtures("_way")
+def test_few_lines_are_parsed_and_the_account_says_so(tmp_path: Path) -> None:
+    """Only candidate lines are looked at; the rest is not claimed to be sound."""
+    path = tmp_path / "audit.log"
+    path.write_text("\n".join([event(i) for i in range(5000)] + [event(9, user={"username": "mallory"})] + ["torn {"]))
+    wanted = filter_of({"user": ["mallory"]}, since=None, until=None, now=0)
+    with open_events([str(path)]) as events:
+        answer = events.query("SELECT username FROM events", where=where(wanted), filter_=wanted)
+        assert list(answer) == [("mallory",)]
+        assert (answer.account.lines, answer.account.damaged, answer.account.damage_checked) == (1, 0, False)
+
+
+@pytest.mark.usefixtures("_way")
+def test_an_odd_candidate_means_a_full_reading(tmp_path: Path) -> None:
+    """If a line that holds the text is damaged, everything is read, and counted."""
+    path = tmp_path / "audit.log"
+    torn = event(9, user={"username": "mallory"})[:-20]
+    path.write_text("\n".join([*(event(i) for i in range(500)), torn, event(7, user={"username": "mallory"})]))
+    wanted = filter_of({"user": ["mallory"]}, since=None, until=None, now=0)
+    with open_events([str(path)]) as events:
+        answer = events.query("SELECT audit_id FROM events", where=where(wanted), filter_=wanted)
+        assert list(answer) == [("id-7",)]
+        assert (answer.account.lines, answer.account.damaged, answer.account.damage_checked) == (502, 1, True)
+
+
+@pytest.mark.usefixtures("_way")
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.sampled_from([b"", b"needle", b"x" * 50, b"a needle here", b"\\u006eeedle", b"\\u0026 b"]), max_size=40)
+)
+def test_candidates_are_all_lines_with_the_text(tmp_path: Path, lines: list[bytes]) -> None:
+    """Offsets and bytes are those of a plain reading, whatever the size of the pieces read."""
+    path = tmp_path / "text"
+    data = b"\n".join(lines)
+    path.write_bytes(data)
+    expected, at = [], 0
+    for text in data.split(b"\n"):
+        if b"needle" in text or b"\\u006e" in text:
+            expected.append((at, text))
+        at += len(text) + 1
+    old = prefilter._CHUNK_BYTES
+    prefilter._CHUNK_BYTES = 64
+    try:
+        found = prefilter.candidates(str(path), frozenset({b"needle"}))
+    finally:
+        prefilter._CHUNK_BYTES = old
+    assert [(offset, text.removesuffix(b"\n")) for offset, text in found] == expected
