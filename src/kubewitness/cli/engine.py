@@ -64,7 +64,9 @@ _NUMBERS = frozenset(["INTEGER", "DOUBLE", "FLOAT", "DECIMAL", "UINTEGER"])
 class Log:
     """The events that a command's arguments name, ready to be asked; each question reads them anew."""
 
-    def __init__(self, events: Events, condition: Condition, stages: Stages) -> None:
+    def __init__(self, events: Events, condition: Condition, stages: Stages, *, checks_all: bool = False) -> None:
+        """Ask with this condition; `checks_all` looks for damage in lines that cannot match, too."""
+        self._checks_all = checks_all
         self._events = events
         self._condition = condition
         self._stages = stages
@@ -159,6 +161,7 @@ class Log:
                 unknown=condition.unknown,
                 stages=stages,
                 keeps_bytes=keeps_bytes,
+                filter_=None if self._checks_all else condition.filter,
             )
         except QueryError as error:
             raise UserError(str(error)) from error
@@ -209,7 +212,7 @@ def open_log(args: argparse.Namespace, *, stages: Stages | None = None, narrowed
     except SourceError as error:
         raise UserError(str(error)) from error
     chosen: Stages = "all" if getattr(args, "stages", "latest") == "all" else "latest"
-    return Log(events, condition, stages or chosen)
+    return Log(events, condition, stages or chosen, checks_all=getattr(args, "account", False))
 
 
 def _report(one: Input, account: FileAccount) -> SourceReport:

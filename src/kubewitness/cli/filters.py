@@ -64,6 +64,9 @@ def add_filter_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("-A", "--all-namespaces", action="store_true", help="every namespace (the default)")
     group.add_argument("--since", "--after", metavar="TIME", help="from: 90m, 7d, 2026-11-23 or RFC 3339; UTC")
     group.add_argument("--until", "--before", metavar="TIME", help="up to and with; a date means its whole day")
+    group.add_argument(
+        "--account", action="store_true", help="look for damage in every line, also where few can match: slower"
+    )
     group.add_argument("--where", metavar="SQL", help="any condition in SQL over the fields, as in `sql`")
     group.add_argument(
         "--stages",
