@@ -148,3 +148,15 @@ def test_a_log_can_be_piped(security_log):
             command = [sys.executable, "-c", code, "search", "--user", "attacker", "--count", *source]
             done = subprocess.run(command, stdin=log, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout) == (0, "156\n")
+
+
+def test_passed_over_lines_are_said_and_account_parses_them(run, security_log, monkeypatch):
+    """In a large file lines that cannot match are not parsed; the answer is the same, and says so."""
+    monkeypatch.setattr("kubewitness.cli.engine._SMALL_BYTES", 0)
+    wanted = ("search", "--user", "auditor", "--verb", "delete", "--count", security_log)
+    passed, parsed = run(*wanted), run(*wanted, "--account")
+    assert passed.out == parsed.out == "1\n"
+    assert "--account checks it" in passed.err
+    assert parsed.err == ""
+    nothing = run("search", "--user", "nobody-of-that-name", security_log)
+    assert "0 found in 1 file\n" in nothing.err

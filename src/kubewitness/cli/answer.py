@@ -30,7 +30,11 @@ def conclude(log: Log, args: argparse.Namespace, *, found: int) -> int:
     facts = log.facts()
     code = tell(facts.reports, is_verbose=args.verbose, shows_damage=args.show_damage)
     if found == 0:
-        say(f"0 found in {counted(facts.events, 'event')} of {counted(len(facts.reports), 'file')}{_span(log)}")
+        files = counted(len(facts.reports), "file")
+        if facts.is_all_checked:
+            say(f"0 found in {counted(facts.events, 'event')} of {files}{_span(log)}")
+        else:
+            say(f"0 found in {files}")
     if not facts.is_all_checked:
         say("lines without the text sought were not parsed, so damage was not checked; --account checks it")
     if facts.unknown:

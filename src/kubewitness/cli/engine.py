@@ -7,7 +7,7 @@ left; `raw` gives their exact bytes. Errors of the engine become the user's: a w
 
 import argparse
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -20,6 +20,8 @@ from kubewitness.cli.errors import UserError
 from kubewitness.cli.filters import Condition, condition_of
 from kubewitness.cli.interrupt import interruptible
 from kubewitness.cli.sources import Place, SourceReport, sources_of
+from kubewitness.event import expr_logic
+from kubewitness.event.filter import PLAIN
 from kubewitness.event.items import KUBE_APISERVER, Damage
 from kubewitness.look.query.account import Account, FileAccount
 from kubewitness.look.query.lockdown import QueryError
@@ -61,14 +63,31 @@ _EXPLAINED = 1000
 _NUMBERS = frozenset(["INTEGER", "DOUBLE", "FLOAT", "DECIMAL", "UINTEGER"])
 
 
+_SMALL_BYTES = 32 << 20
+"""Parsing so much takes no longer than a person notices, and then damage is always looked for."""
+
+
 class Log:
     """The events that a command's arguments name, ready to be asked; each question reads them anew."""
 
-    def __init__(self, events: Events, condition: Condition, stages: Stages, *, checks_all: bool = False) -> None:
-        """Ask with this condition; `checks_all` looks for damage in lines that cannot match, too."""
-        self._checks_all = checks_all
+    def __init__(
+        self,
+        events: Events,
+        conditions: Callable[[expr_logic.Facts], Condition],
+        stages: Stages,
+        *,
+        checks_all: bool = False,
+    ) -> None:
+        """Ask with these conditions; `checks_all` looks for damage in lines that cannot match, too.
+
+        Files that look like kube-apiserver's own get the short condition; where that proves wrong, the full one.
+        """
+        size_bytes = sum(one.size_bytes for one in events.inputs)
+        self._checks_all = checks_all or size_bytes < _SMALL_BYTES
         self._events = events
-        self._condition = condition
+        self._conditions = conditions
+        self._is_plain = all(one.is_lines for one in events.inputs)
+        self._condition = conditions(PLAIN if self._is_plain else expr_logic.NO_FACTS)
         self._stages = stages
         self._account = Account()
         self._stack = ExitStack()
@@ -165,9 +184,22 @@ class Log:
             )
         except QueryError as error:
             raise UserError(str(error)) from error
+        if self._is_plain and not _is_plain(answer.account):
+            # an event in another dialect stood among the others: ask again with all that can be unknown
+            self._is_plain = False
+            is_whole = condition is self._condition
+            self._condition = self._conditions(expr_logic.NO_FACTS)
+            answer.close()
+            again = self._condition if is_whole else replace(condition, where=self._condition.unknown)
+            return self._ask(statement, stages, condition=again, keeps_bytes=keeps_bytes)
         if condition is self._condition:
             self._account = answer.account
         return answer
+
+
+def _is_plain(account: Account) -> bool:
+    """Tell whether every event read was one of kube-apiserver's own."""
+    return all(name == KUBE_APISERVER for file in account.files for name, count in file.dialects.items() if count)
 
 
 def _lacking(path: str, event: "Event") -> str | None:
@@ -203,16 +235,21 @@ def _bytes_read() -> int:
 def open_log(args: argparse.Namespace, *, stages: Stages | None = None, narrowed: str | None = None) -> Log:
     """Find the inputs that the arguments name and make the condition of their flags, narrowed by one in SQL."""
     sources = sources_of(args)
-    condition = condition_of(args)
-    if narrowed is not None:
+
+    def conditions(facts: expr_logic.Facts) -> Condition:
+        condition = condition_of(args, facts)
+        if narrowed is None:
+            return condition
         where, unknown = (f"({narrowed}) AND ({one})" for one in (condition.where, condition.unknown))
-        condition = replace(condition, where=where, unknown=unknown)
+        return replace(condition, where=where, unknown=unknown)
+
+    conditions(PLAIN)  # a wrong flag is told before anything is read
     try:
         events = open_events(sources, cluster=args.cluster)
     except SourceError as error:
         raise UserError(str(error)) from error
     chosen: Stages = "all" if getattr(args, "stages", "latest") == "all" else "latest"
-    return Log(events, condition, stages or chosen, checks_all=getattr(args, "account", False))
+    return Log(events, conditions, stages or chosen, checks_all=getattr(args, "account", False))
 
 
 def _report(one: Input, account: FileAccount) -> SourceReport:

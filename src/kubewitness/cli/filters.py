@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from kubewitness.cli.errors import UserError
 from kubewitness.event.expr import FALSE, TRUE, And, Expr, IsNull, Ref
+from kubewitness.event.expr_logic import NO_FACTS, Facts
 from kubewitness.event.fields import FIELDS
 from kubewitness.event.recordable import unrecordable
 from kubewitness.look.query import sql
@@ -89,30 +90,33 @@ def add_limit_argument(group: "argparse._ArgumentGroup", default: int | None = N
     )
 
 
-def condition_of(args: argparse.Namespace) -> Condition:
-    """Give what the flags of a command mean together; everything, for a command without such flags."""
+def condition_of(args: argparse.Namespace, facts: Facts = NO_FACTS) -> Condition:
+    """Give what the flags of a command mean together; everything, for a command without such flags.
+
+    `facts` are what is certain of the input: the more, the shorter the SQL.
+    """
     if "where" not in args:
         return Condition()
     try:
         wanted = filter_of(given(args), since=args.since, until=args.until, now=time.time_ns() // 1000)
     except FlagError as error:
         raise UserError(str(error)) from error
-    where, unknown = sql.where(wanted), sql.unknown(wanted)
-    return Condition(wanted, where, unknown) if not args.where else _and_where(wanted, where, unknown, args.where)
+    condition = Condition(wanted, sql.where(wanted, facts), sql.unknown(wanted, facts))
+    return _and_where(condition, args.where, facts) if args.where else condition
 
 
-def _and_where(wanted: Expr, where: str, unknown: str, free: str) -> Condition:
+def _and_where(flags: Condition, free: str, facts: Facts) -> Condition:
     """Add a condition in SQL, which is unknown where it is NULL and a field it names could not be recorded."""
     named = fields_named(free)
-    lacking = [sql.where(And((IsNull(Ref(path)), unrecordable(path)))) for path in named]
+    lacking = [sql.where(And((IsNull(Ref(path)), unrecordable(path))), facts) for path in named]
     free = f"({free}\n)"
     perhaps = f"({free} IS NULL AND ({' OR '.join(f'({one})' for one in lacking)}))" if lacking else "FALSE"
     either = free if perhaps == "FALSE" else f"({free} OR {perhaps})"
-    both = [f"({unknown}) AND {either}"] if unknown != "FALSE" else []
-    both += [f"({where}) AND {perhaps}"] if perhaps != "FALSE" else []
+    both = [f"({flags.unknown}) AND {either}"] if flags.unknown != "FALSE" else []
+    both += [f"({flags.where}) AND {perhaps}"] if perhaps != "FALSE" else []
     return Condition(
-        wanted,
-        free if wanted == TRUE else f"({where}) AND {free}",
+        flags.filter,
+        free if flags.filter == TRUE else f"({flags.where}) AND {free}",
         " OR ".join(f"({one})" for one in both) or "FALSE",
         named,
     )

@@ -153,7 +153,9 @@ class Scan:
             keeps = self.question.keeps_bytes
             places = [Place(offset, 0, line.strip(_SPACE) if keeps else b"") for offset, line in batch]
             part = self._new_part(Part(one, lines=len(batch), places=places))
-            rows = self._insert(self.files.paths[fd], part, _BLOCK_OPTIONS)
+            # the engine sets buffers of this size aside for each thread: small ones for small lines
+            longest = max(len(line) for _, line in batch)
+            rows = self._insert(self.files.paths[fd], part, f", maximum_object_size={max(2 * longest, 1 << 20)}")
             account.lines += rows
             if rows != len(batch) or self._number("SELECT count(*) FROM hits WHERE _part = ? AND _odd", part):
                 self._forget(one)
