@@ -111,9 +111,7 @@ def test_the_tests_mirror_the_source() -> None:
     assert not wrong, "\n".join(wrong)
 
 
-MAY_BE_LONG = {
-    "policy/yaml11/scanner.py": "one published grammar, in its order",
-}
+MAY_BE_LONG: dict[str, str] = {}
 """Modules over 500 lines, with the reason; a module that has become shorter must leave."""
 
 
@@ -151,6 +149,8 @@ def test_documentation_has_one_sentence_a_line() -> None:
     """Prose of docs/ breaks its lines after each sentence, so that a change is one line of a difference."""
     wrong = []
     for path in _pages():
+        if path.parent.name == "commands":
+            continue  # generated from --help, which is folded to the width of a terminal
         fenced = False
         for number, line in enumerate(path.read_text("utf-8").split("\n"), 1):
             if line.lstrip().startswith("```"):

@@ -21,6 +21,18 @@ def test_an_unknown_command_is_a_usage_error(capsys):
     assert "'nonsense'" in capsys.readouterr().err
 
 
+def test_a_flag_before_the_command_says_where_it_goes(capsys):
+    """`kubewitness --user alice` is not an unknown command called --user."""
+    assert main(["--user", "alice"]) == 2
+    assert "kubewitness search --user ..." in capsys.readouterr().err
+
+
+def test_help_may_stand_before_its_command(capsys):
+    """`kubewitness -h search` explains search."""
+    assert main(["-h", "search"]) == 0
+    assert "Find requests" in capsys.readouterr().out
+
+
 def test_help_lists_every_command_there_is(capsys):
     """Each command that exists is in the help, under its group, with its sentence."""
     assert main(["--help"]) == 0

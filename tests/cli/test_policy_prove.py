@@ -41,13 +41,13 @@ def test_diff_tells_classes_with_an_example(files: tuple[str, str], capsys: pyte
     """A difference is said as before and after, region and example, and ends with 1."""
     assert run("diff", *files) == ExitCode.FINDINGS
     assert capsys.readouterr().out == (
-        "Metadata (rule 2) -> Request without managed fields (rule 3)\n"
+        "Metadata (rules[1]) -> Request without managed fields (rules[2])\n"
         "  get or list of secrets by anyone but system:kube-scheduler\n"
         "  for example: get secrets x in namespace default by someone (system:authenticated)\n"
-        "Metadata (rule 2) -> Request without managed fields (rule 4)\n"
+        "Metadata (rules[1]) -> Request without managed fields (rules[3])\n"
         "  watch of secrets by anyone but system:kube-scheduler\n"
         "  for example: watch secrets in namespace default by someone (system:authenticated)\n"
-        "Metadata (rule 2) -> Metadata without RequestReceived (rule 5)\n"
+        "Metadata (rules[1]) -> Metadata without RequestReceived (rules[4])\n"
         "  any verb but get, list and watch of secrets by anyone but system:kube-scheduler\n"
         "  for example: create secrets in namespace default by someone (system:authenticated)\n"
     )
@@ -60,10 +60,10 @@ def test_no_difference_ends_with_0(files: tuple[str, str], capsys: pytest.Captur
 
 
 def test_diff_as_json(files: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
-    """JSON has the decisions with the rule from 1, the example and the regions."""
+    """JSON has the decisions with the index of the rule, the example and the regions."""
     run("diff", "-o", "json", *files)
     first = json.loads(capsys.readouterr().out)[0]
-    assert first["before"] == {"level": "Metadata", "omitStages": [], "omitManagedFields": False, "rule": 2}
+    assert first["before"] == {"level": "Metadata", "omitStages": [], "omitManagedFields": False, "rule": 1}
     assert first["example"]["path"] == "/api/v1/namespaces/default/secrets/x"
     assert first["regionsAreAll"] is True
 
@@ -78,7 +78,7 @@ def test_prove_tells_proof_or_counterexample(files: tuple[str, str], capsys: pyt
         "proved: secrets never above Metadata\n"
         "proved: secrets never above Metadata\n"
         "BROKEN: * never None when verb in delete\n"
-        "  None (rule 1): delete pods x in namespace default by system:kube-scheduler (system:authenticated)\n"
+        "  None (rules[0]): delete pods x in namespace default by system:kube-scheduler (system:authenticated)\n"
     )
 
 
@@ -87,14 +87,14 @@ def test_prove_as_json(files: tuple[str, str], capsys: pytest.CaptureFixture[str
     run("prove", "-o", "json", files[0], "exec-visible")
     (answer,) = json.loads(capsys.readouterr().out)
     assert answer["proved"] is False
-    assert [breach["decision"]["rule"] for breach in answer["breaches"]] == [1]
+    assert [breach["decision"]["rule"] for breach in answer["breaches"]] == [0]
 
 
 def test_minify_prints_the_smaller_policy(files: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     """The smaller policy goes to standard output, what was done to standard error."""
     assert run("minify", files[0]) == ExitCode.OK
     captured = capsys.readouterr()
-    assert captured.err == "merged rule 4 into rule 3\n"
+    assert captured.err == "merged rules[3] into rules[2]\n"
     assert [rule.verbs for rule in load(captured.out).rules] == [(), (), ("get", "list", "watch"), ()]
 
 

@@ -129,3 +129,14 @@ def test_the_text_names_person_place_tool_and_reason(logs, capsys):
     assert "evidence inferred: everything in a deleted namespace is deleted" in out
     assert "unknown, it may also have been:\n  admin deleted all configmaps scratch/*\n" in out
     assert "why      recorded at Metadata: which objects it took in is in the response body" in out
+
+
+def test_a_policy_that_only_spares_some_users_leaves_the_answer_whole(who, tmp_path):
+    """Who is left out is said; everybody else's requests would be there."""
+    policy = tmp_path / "p.yaml"
+    policy.write_text(
+        "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- level: None\n  users: [scheduler]\n- level: Metadata\n"
+    )
+    code, rows, said = who("deleted secrets/nothing -n production", "security", "--policy", str(policy))
+    assert (code, rows) == (0, [])
+    assert "NOT RECORDABLE for users scheduler (rules[0]: level None)" in said

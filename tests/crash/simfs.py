@@ -139,6 +139,19 @@ class SimDirectory:
         assert isinstance(found, SimDirectory)
         return found
 
+    def look(self, name: str) -> "SimDirectory":
+        self._disk.step()
+        found = self.entries.get(name)
+        if found is None:
+            raise FileNotFoundError(errno.ENOENT, "No such directory", name)
+        assert isinstance(found, SimDirectory)
+        return found
+
+    def sync_file(self, name: str) -> None:
+        found = self.entries.get(name)
+        assert isinstance(found, SimFile)
+        SimAppender(self._disk, found).sync()
+
     def create(self, name: str) -> "SimAppender":
         self._disk.step()
         if name in self.entries:
@@ -170,6 +183,14 @@ class SimDirectory:
         self._disk.step()
         if name not in self.entries:
             raise FileNotFoundError(errno.ENOENT, "No such file", name)
+        self._change(lambda entries: entries.pop(name, None))
+
+    def remove_directory(self, name: str) -> None:
+        self._disk.step()
+        found = self.entries.get(name)
+        assert isinstance(found, SimDirectory)
+        if found.entries:
+            raise OSError(errno.ENOTEMPTY, "Directory not empty", name)
         self._change(lambda entries: entries.pop(name, None))
 
     def sync(self) -> None:

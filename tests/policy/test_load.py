@@ -183,17 +183,8 @@ def test_group_star_is_refused_before_1_36():
 
 def test_refusals_are_told_apart():
     """Where the server gives up is known, so that a finding can point there."""
-    found = [
-        read(text).refusal
-        for text in (
-            "a: [",
-            "kind: Policy",
-            HEAD + "rules: 5",
-            HEAD + "rules: [{}]",
-            HEAD,
-            HEAD + "rules: [{level: None}]",
-        )
-    ]
+    bodies = ("a: [", "rules: 5", "rules: [{}]", "", "rules: [{level: None}]")
+    found = [read("kind: Policy").refusal, *(read(HEAD + body).refusal for body in bodies)]
     assert found == [Refusal.VERSION, Refusal.SYNTAX, Refusal.TYPE, Refusal.INVALID, Refusal.NO_RULES, None]
 
 

@@ -18,6 +18,7 @@ from typing import Protocol, Self
 _FILE_MODE = 0o600
 _DIRECTORY_MODE = 0o700
 _READ_BYTES = 1 << 20
+_ENTER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Appender(Protocol):
@@ -64,7 +65,11 @@ class Directory(Protocol):
         ...
 
     def enter(self, name: str) -> "Directory":
-        """Open a directory in it, made if it is not there; a made one lasts after the next sync."""
+        """Open a directory of ours in it, made if it is not there; a made one lasts after the next sync."""
+        ...
+
+    def look(self, name: str) -> "Directory":
+        """Open a directory in it only to read."""
         ...
 
     def create(self, name: str) -> Appender:
@@ -81,6 +86,14 @@ class Directory(Protocol):
 
     def remove(self, name: str) -> None:
         """Take a file away; lasts after the next sync."""
+        ...
+
+    def remove_directory(self, name: str) -> None:
+        """Take an empty directory away; lasts after the next sync."""
+        ...
+
+    def sync_file(self, name: str) -> None:
+        """Make the bytes of a file last. After an error: make another file."""
         ...
 
     def sync(self) -> None:
@@ -116,6 +129,18 @@ def write_whole(directory: Directory, name: str, data: bytes) -> None:
         file.close()
     directory.replace(temporary, name)
     directory.sync()
+
+
+def write_lightly(directory: Directory, name: str, data: bytes) -> None:
+    """Put a file in place whole for who reads it now; a crash may lose or empty it."""
+    temporary = name + ".new"
+    discard(directory, temporary)
+    file = directory.create(temporary)
+    try:
+        file.append(data)
+    finally:
+        file.close()
+    directory.replace(temporary, name)
 
 
 def read_whole(directory: Directory, name: str) -> bytes:
@@ -206,13 +231,16 @@ class DiskDirectory(_Handle):
         _check(name)
         with suppress(FileExistsError):
             os.mkdir(name, _DIRECTORY_MODE, dir_fd=self._fd)
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-        fd = os.open(name, flags, dir_fd=self._fd)
+        fd = os.open(name, _ENTER, dir_fd=self._fd)
         found = os.fstat(fd)
         if found.st_uid != os.geteuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             os.close(fd)
             raise PermissionError(errno.EPERM, "others own it or may write to it", name)
         return DiskDirectory(fd)
+
+    def look(self, name: str) -> "DiskDirectory":
+        """Open a directory in it, whoever owns it; no link is followed."""
+        return DiskDirectory(os.open(_check(name), _ENTER, dir_fd=self._fd))
 
     def create(self, name: str) -> DiskAppender:
         """Make a file for appending, readable by nobody else."""
@@ -235,6 +263,15 @@ class DiskDirectory(_Handle):
     def remove(self, name: str) -> None:
         """Unlink."""
         os.unlink(_check(name), dir_fd=self._fd)
+
+    def remove_directory(self, name: str) -> None:
+        """Call rmdir."""
+        os.rmdir(_check(name), dir_fd=self._fd)
+
+    def sync_file(self, name: str) -> None:
+        """Call fdatasync; on Linux it serves all that was written, through whichever descriptor."""
+        with self.open(name) as file:
+            os.fdatasync(file._fd)
 
     def sync(self) -> None:
         """Call fsync on the directory."""

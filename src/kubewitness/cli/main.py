@@ -107,13 +107,15 @@ def _dispatch(arguments: list[str]) -> int:
         case [] | ["-h" | "--help" | "help", *_] if len(arguments) < 2:
             sys.stdout.write(help_text())
             return ExitCode.OK
-        case ["help", name]:
+        case ["help" | "-h" | "--help", name]:
             return _dispatch([name, "--help"])
         case ["--version" | "version", *rest]:
             return _print_version(rest)
         case [name, *rest] if name in COMMANDS and command_exists(name):
             args = parser_of(name).parse(rest)
             return int(args.run(args))
+        case [name, *_] if name.startswith("-"):
+            raise UserError(f"{name}: name a command first, as in `{program()} search {name} ...`")
         case [name, *_]:
             raise UserError(f"there is no command {name!r}{_hint(name)}\n  help: `{program()} --help` lists them")
     raise AssertionError(arguments)

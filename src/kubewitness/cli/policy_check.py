@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from kubewitness import __version__
 from kubewitness.cli.errors import ExitCode
 from kubewitness.cli.policy_files import add_version_argument, read_bytes
+from kubewitness.cli.render.folded import folded
 from kubewitness.cli.render.printable import printable
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
 
     reports = [(path, check(read_bytes(path), args.server_version)) for path in args.files]
     if args.output == "text":
-        sys.stdout.writelines(f"{line}\n" for line in _text(reports, args.server_version))
+        sys.stdout.writelines(f"{folded(line, sys.stdout)}\n" for line in _text(reports, args.server_version))
     else:
         document = _json(reports) if args.output == "json" else _sarif(reports)
         sys.stdout.write(json.dumps(document, indent=2) + "\n")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from kubewitness.cli.errors import ExitCode, UserError
 from kubewitness.cli.policy_eval import decision_json
 from kubewitness.cli.policy_files import accepted, add_file_argument, add_version_argument
+from kubewitness.cli.render.folded import folded
 from kubewitness.cli.render.printable import printable
 
 if TYPE_CHECKING:
@@ -80,7 +81,9 @@ def run(args: argparse.Namespace) -> int:
     for number, (asked, explanation) in enumerate(answers):
         if number:
             sys.stdout.write("\n")
-        sys.stdout.writelines(f"{printable(line)}\n" for line in _text(document, asked, explanation))
+        sys.stdout.writelines(
+            f"{folded(printable(line), sys.stdout)}\n" for line in _text(document, asked, explanation)
+        )
     return ExitCode.OK
 
 

@@ -205,7 +205,7 @@ def _load(path: str) -> "Policy":
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     except PolicyError as error:
-        raise UserError(f"{path}: the server refuses this policy: {error}") from error
+        raise UserError(f"{path}: the server refuses this policy: {error}", ExitCode.FINDINGS) from error
 
 
 def _claims(texts: Sequence[str]) -> list["Claim"]:
@@ -222,7 +222,7 @@ def _decision(decision: "Decision") -> dict[str, object]:
         "level": decision.level.value,
         "omitStages": [stage.value for stage in sorted(decision.omit_stages)],
         "omitManagedFields": decision.omit_managed_fields,
-        "rule": None if decision.rule_index is None else decision.rule_index + 1,
+        "rule": decision.rule_index,
     }
 
 

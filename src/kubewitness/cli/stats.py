@@ -144,7 +144,9 @@ def _block(kind: str, found: Counts, output: Output) -> Iterator[str]:
     shown = list(found.items())[:_SHOWN]
     digits = len(f"{shown[0][1]:,}")
     room = output.width - digits - 10
-    names = [fit(cell(name), room, output.ellipsis, keep_end=True) for name, _ in shown]
+    names = [cell(name) for name, _ in shown]
+    if output.may_cut:
+        names = [fit(name, room, output.ellipsis, keep_end=True) for name in names]
     widest = max(map(width, names))
     for name, (_, number) in zip(names, shown, strict=True):
         yield f"  {pad(name, widest)}  {number:>{digits},}  {_share(number, total):>4}\n"

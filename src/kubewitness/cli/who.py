@@ -21,7 +21,7 @@ from kubewitness.cli.render.choose import FORMATS, add_output_arguments, output_
 from kubewitness.cli.render.output import Output
 from kubewitness.cli.render.printable import printable
 from kubewitness.cli.render.values import Column, Shrink, command_text
-from kubewitness.cli.request import Request, did, from_where
+from kubewitness.cli.request import Request, did, from_where, what
 from kubewitness.cli.sources import add_source_arguments
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="the audit policy in force: says what it could not have recorded, and which rule",
     )
-    add_output_arguments(parser, ("text", *FORMATS))
+    add_output_arguments(parser, ("text", *FORMATS), says="table fits the terminal, the others have every column")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -70,7 +70,10 @@ def run(args: argparse.Namespace) -> int:
         if args.output == "text":
             _write_text(known, unknown, output)
         else:
-            write_rows(map(_row, (*known, *unknown)), COLUMNS, args.output, output)
+            shown = _TABLE if args.output == "table" else range(len(COLUMNS))
+            rows = (_row(finding) for finding in (*known, *unknown))
+            chosen = ([row[index] for index in shown] for row in rows)
+            write_rows(chosen, [COLUMNS[index] for index in shown], args.output, output)
         return _conclude(log, args, target, found=len(known), unknown=len(unknown), visible=visible)
 
 
@@ -130,6 +133,7 @@ COLUMNS = (
     Column("WHO", "user.username", Shrink.MIDDLE),
     Column("AS", "impersonatedUser.username", Shrink.MIDDLE),
     _DID,
+    Column("OBJECT", "object", Shrink.MIDDLE),
     Column("CODE", "responseStatus.code", Shrink.NEVER, is_right=True),
     Column("CERTAINTY", "certainty", Shrink.NEVER),
     Column("FROM", "source.peer", Shrink.MIDDLE),
@@ -141,6 +145,9 @@ COLUMNS = (
     Column("AUDITID", "auditID", Shrink.END),
 )
 
+_TABLE = (0, 1, 3, 4, 5, 6, 7)
+"""What fits a terminal: time, who, did, object, code, certainty, from."""
+
 
 def _row(finding: "Finding") -> tuple[object, ...]:
     request, event = _request(finding), finding.event
@@ -150,13 +157,14 @@ def _row(finding: "Finding") -> tuple[object, ...]:
         request.username,
         request.impersonated_username,
         finding.did if request.outcome == "allowed" else f"{finding.did}: {request.outcome or 'no answer recorded'}",
+        what(request),
         request.code,
         finding.certainty.value,
         hops[-1] if hops else None,
         event.user_agent,
-        list(event.user.groups or ()) if event.user else [],
-        hops[:-1],
-        list(request.exec_command or ()),
+        list(event.user.groups) if event.user and event.user.groups else None,
+        hops[:-1] or None,
+        list(request.exec_command or ()) or None,
         finding.evidence,
         event.audit_id,
     )
@@ -229,7 +237,7 @@ def _conclude(
     if args.policy:
         for line in _policy_lines(visible, target, args.policy):
             say(line)
-        if any(not one.is_recorded for one in visible):
+        if any(one.is_for_everybody_else and not one.is_recorded for one in visible):
             code = ExitCode.INCOMPLETE
     elif not found:
         say("whether the policy in force records such requests is not known; --policy FILE tells")
@@ -242,8 +250,8 @@ def _policy_lines(visible: Sequence["Visible"], target: "Target", path: str) -> 
     for one in visible:
         request = f"{one.verb} {target.resource}{'/' + one.subresource if one.subresource else ''}"
         told.setdefault(_what_policy_does(one), []).append(request)
-    for what, requests in told.items():
-        yield f"{path}: {', '.join(requests)}: {what}"
+    for words, requests in told.items():
+        yield f"{path}: {', '.join(requests)}: {words}"
 
 
 def _what_policy_does(one: "Visible") -> str:

@@ -87,7 +87,7 @@ def escaped(encoded: bytes) -> bytes:
 
 def go_text(text: str | bytes) -> str:
     """Give text in which each byte that is not UTF-8 is U+FFFD; take bytes, or text read with surrogateescape."""
+    if isinstance(text, str) and text.isascii():
+        return text
     decoded = text.decode("utf-8", "surrogateescape") if isinstance(text, bytes) else text
-    if decoded.isascii():
-        return decoded
     return "".join("\ufffd" if "\ud800" <= character <= "\udfff" else character for character in decoded)

@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from kubewitness.cli.render.output import Output, terminal_width, wants_colour
+from kubewitness.cli.render.output import Output, may_cut, terminal_width, wants_colour
 
 
 class Terminal(io.StringIO):
@@ -38,6 +38,13 @@ def test_the_width_comes_from_columns(monkeypatch):
     """COLUMNS is believed."""
     monkeypatch.setenv("COLUMNS", "123")
     assert terminal_width() == 123
+
+
+def test_tables_are_cut_for_people_only():
+    """A terminal or COLUMNS has a width to keep to; a pipe has none, and a cut would hide a name from grep."""
+    assert may_cut(Terminal(), {})
+    assert may_cut(io.StringIO(), {"COLUMNS": "80"})
+    assert not may_cut(io.StringIO(), {})
 
 
 def test_the_ellipsis_is_one_the_stream_can_show():

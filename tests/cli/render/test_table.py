@@ -38,6 +38,12 @@ def test_a_table_that_fits_is_not_touched():
     )
 
 
+def test_a_table_for_a_pipe_cuts_nothing():
+    """Where no width has to be kept, every cell is whole and keeps its date."""
+    lines = table([(at(23, 1), "a" * 90, "pods a/b", 200)], width=36, may_cut=False).splitlines()
+    assert lines[1] == f"2026-11-23T03:09:01Z  {'a' * 90}  pods a/b   200"
+
+
 def test_a_shared_day_moves_into_the_heading_when_space_is_short():
     """Before anything is cut, the one day of all rows leaves the cells."""
     assert table([(at(23, 1), "alice", "pods a/b", 200)], width=36) == (

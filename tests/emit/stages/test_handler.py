@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubewitness.emit.stages.handler import Auditor, Exchange, NotStoredError, drive, go_duration
+from kubewitness.emit.stages.handler import (
+    SUBJECT_MAX_CHARACTERS,
+    SUBJECTS_MAX,
+    Auditor,
+    Exchange,
+    NotStoredError,
+    drive,
+    go_duration,
+)
+from kubewitness.emit.stages.lifecycle import LifecycleError
 from kubewitness.emit.stages.request import Request
 from kubewitness.event.types import Level, Stage, UserInfo
 from kubewitness.policy.types import Policy, PolicyRule
@@ -63,6 +72,8 @@ def test_a_request_without_user_matches_no_rule_on_groups() -> None:
     policy = Policy((PolicyRule(Level.METADATA, user_groups=("system:unauthenticated",)),))
     auditor = Auditor(policy, server.sink, server.metrics)
     assert auditor.turn_away(Request("GET", PODS), NOW_US, "fresh") is None
+    nameless = Auditor(Policy((PolicyRule(Level.METADATA, users=("",)),)), server.sink, server.metrics)
+    assert nameless.turn_away(Request("GET", PODS), NOW_US, "fresh") is None
     anonymous = UserInfo(username="system:anonymous", groups=("system:unauthenticated",))
     assert auditor.receive(Request("GET", PODS), anonymous, NOW_US, "fresh") is not None
 
@@ -152,6 +163,24 @@ def test_unconstrained_impersonation_has_no_metadata() -> None:
     audited.impersonate(UserInfo(username="bob"))
     audited.finish(NOW_US)
     assert server.sink[-1].authentication_metadata is None
+
+
+def test_impersonation_cannot_be_granted_after_the_answer() -> None:
+    """A server that grants it late has a fault, and hears of it."""
+    audited = Server().receive()
+    audited.respond(200, NOW_US)
+    with pytest.raises(LifecycleError, match="impersonation granted"):
+        audited.impersonate(UserInfo(username="bob"))
+
+
+def test_what_is_kept_of_urls_is_bounded() -> None:
+    """Of many or long URLs no more is kept in memory than a fixed number of short ones."""
+    server = Server(Level.METADATA)
+    server.ask("GET", f"{PODS}?x={'y' * SUBJECT_MAX_CHARACTERS}")
+    assert server.auditor._known_subject.cache_info().currsize == 0
+    server.ask("GET", PODS)
+    info = server.auditor._known_subject.cache_info()
+    assert (info.currsize, info.maxsize) == (1, SUBJECTS_MAX)
 
 
 def test_annotations_at_their_stages() -> None:

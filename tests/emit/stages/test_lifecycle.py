@@ -32,7 +32,7 @@ def test_every_life_records_a_last_stage_once() -> None:
     def lives(state: State, seen: tuple[Stage, ...], loops: int) -> list[tuple[Happening | None, tuple[Stage, ...]]]:
         if state is State.DONE:
             return [(None, seen)]
-        found = []
+        found: list[tuple[Happening | None, tuple[Stage, ...]]] = []
         for (at, happening), taken in TABLE.items():
             if at is state and (taken.to is not state or loops):
                 ends = lives(taken.to, seen + taken.stages, loops - (taken.to is state))

@@ -103,6 +103,8 @@ def test_delete_options_get_the_internal_version(target: str) -> None:
         ("POST", f"{PODS}/web/portforward"),
         ("POST", "/api/v1/nodes/n/proxy/run"),
         ("POST", "/healthz"),
+        ("PATCH", "/healthz"),
+        ("DELETE", "/healthz"),
     ],
 )
 def test_requests_without_a_request_object(method: str, target: str) -> None:
@@ -133,6 +135,11 @@ def test_requests_without_a_request_object(method: str, target: str) -> None:
 def test_which_answers_are_kept(target: str, is_kept: bool) -> None:
     """Objects, lists and discovery are kept; streams, proxied answers and other paths are not."""
     assert bool(bytes(Server().ask("GET", target, answer=POD).response_object)) is is_kept
+
+
+def test_discovery_is_read_not_written() -> None:
+    """Only a GET of a discovery path answers an object."""
+    assert bytes(Server().ask("POST", "/api", answer=POD).response_object) == b""
 
 
 @pytest.mark.parametrize("target", [PODS, f"{PODS}?watch=true", f"{PODS}/web/log", "/version", "/api"])
@@ -204,6 +211,14 @@ def test_the_user_as_go_writes_one() -> None:
     audited = server.auditor.receive(Request("GET", PODS), user, NOW_US, "fresh")
     assert audited is not None
     assert server.sink[0].user == UserInfo(username="a\ufffd", extra={"k": ("v\ufffd",), "\ufffd": ()})
+
+
+def test_odd_methods_and_unknown_peers() -> None:
+    """A method is the verb of a path that is no resource, mended; without any address there are no sourceIPs."""
+    event = Server().ask("F\udcffO", "/version")
+    assert event.verb == "f\ufffdo"
+    assert event.source_ips is None
+    assert event.user_agent is None
 
 
 def test_identity_uri_and_verb_stand_at_every_stage() -> None:

@@ -96,7 +96,9 @@ def test_a_frame_that_unpacks_to_more_than_it_says_is_damage():
 
 
 def test_an_event_without_bytes_is_refused():
-    """An empty line would be no Event to any reader."""
+    """An empty line would be no Event to any reader; a source has a name that can be written."""
+    with pytest.raises(ValueError, match="65536 bytes"):
+        segment.encode_block(Block(0, [Commit(0, "a" * 65536, Secret(SEED), [])]))
     with pytest.raises(ValueError, match="no bytes"):
         segment.encode_block(Block(0, [Commit(0, "", Secret(SEED), [Kept(b"")])]))
 

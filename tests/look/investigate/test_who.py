@@ -281,3 +281,26 @@ def test_bodies_of_any_shape_are_survived(body):
     for verb in ("create", "list", "deletecollection", "patch"):
         for question in Question:
             judge(event(verb, "/x", level="RequestResponse", request=body, response=body, **PODS), question, POD)
+
+
+KUBELET = "/api/v1/nodes/node-1/proxy/run/production/web-abc/c?cmd=id"
+
+
+@pytest.mark.parametrize(
+    ("uri", "target", "expected"),
+    [
+        (KUBELET, POD, "ran a command in"),
+        (KUBELET.replace("run", "attach"), POD, "attached to"),
+        (KUBELET.replace("run", "portForward"), POD, "forwarded a port of"),
+        (KUBELET.replace("web-abc", "other"), POD, None),
+        (KUBELET.replace("production", "staging"), POD, None),
+        (KUBELET, Target("nodes", "node-1"), "ran a command in"),
+        (KUBELET, Target("nodes", "node-2"), None),
+        (KUBELET, SECRET, None),
+        ("/api/v1/nodes/node-1/proxy/metrics", POD, None),
+    ],
+)
+def test_exec_through_the_kubelet(uri, target, expected):
+    """nodes/proxy reaches into pods without pods/exec; the path names the pod."""
+    found = answer("exec", target, "create", uri, resource="nodes", name="node-1", subresource="proxy")
+    assert found == ((expected, "certain") if expected else None)

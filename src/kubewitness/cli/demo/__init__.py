@@ -11,13 +11,14 @@ import shlex
 import sys
 import tempfile
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
 from kubewitness.cli.errors import ExitCode, UserError
-from kubewitness.cli.render.output import terminal_width
+from kubewitness.cli.render.output import Output, terminal_width, wants_colour
+from kubewitness.cli.render.values import Tone
 
 HELP = """Walk through a recorded incident: a policy that looks good, an attacker, and what the log can tell.
 
@@ -39,10 +40,61 @@ class Step:
 
 STEPS: tuple[Step, ...] = (
     Step(
-        "This policy is taught as security-focused. Is it? Every finding has its line and what to do.",
+        "A cluster was attacked while its audit log was on. The policy that decided what was logged is taught as "
+        "security-focused. kube-apiserver accepts it. Is it right?",
         f"policy check {POLICY}",
         ExitCode.FINDINGS,
     ),
+    Step(
+        "What does it record of a shell in a pod? kubectl opens a WebSocket, so the verb is `get`. The first rule "
+        "that matches decides.",
+        f"policy explain {POLICY} --user attacker --verb get --resource pods/exec -n production --name node-shell",
+        ExitCode.OK,
+    ),
+    Step(
+        "Now the log. What is in it, and is it whole?",
+        f"stats {LOG}",
+        ExitCode.OK,
+    ),
+    Step(
+        "The secret `important` is gone. Two asked for it to be deleted; one was refused.",
+        f"who deleted secrets/important -n production {LOG}",
+        ExitCode.OK,
+    ),
+    Step(
+        "What else did `attacker` change? One row a request. ACTION says what was done, whatever the verb.",
+        f"search --user attacker --outcome allowed --verb '!get,!list' --resource '!events,!self*' {LOG}",
+        ExitCode.OK,
+    ),
+    Step(
+        "Who ran commands, and which? A search for the verb `create` would miss six of these ten.",
+        f"search --action exec --columns time,user,verb,object,exec.command {LOG}",
+        ExitCode.OK,
+    ),
+    Step(
+        "Who was refused, and how often?",
+        f"top --by user --outcome denied {LOG}",
+        ExitCode.OK,
+    ),
+    Step(
+        "Did `attacker` read the secret before deleting it? Once for certain. The lists may have held it too, but "
+        "their bodies were not recorded: the answer is unknown, not no, and the exit code is 4.",
+        f"who read secrets/important -n production --user attacker --policy {POLICY} {LOG}",
+        ExitCode.INCOMPLETE,
+    ),
+    Step(
+        "What fills the log?",
+        f"top --by bytes --limit 5 {LOG}",
+        ExitCode.OK,
+    ),
+)
+NEXT = (
+    "Where to go next:",
+    "  kubewitness demo --keep incident           leaves policy and log in ./incident",
+    "  kubewitness timeline --user attacker incident/audit.log",
+    "  kubewitness search --help                  filters; every command has --help",
+    "  docs/tutorials/first-look.md               a larger log of the same attack",
+    "  docs/how-to/investigate-with-one-line.md   your jq recipes, a line each",
 )
 
 
@@ -61,9 +113,9 @@ def run(args: argparse.Namespace) -> int:
                 raise UserError(f"step {number} ended with exit code {code}, not {step.code}", ExitCode.RUNTIME)
     _say("")
     if args.keep:
-        _say(f"Policy and log are in {args.keep}: go on asking.")
-    else:
-        _say("`kubewitness demo --keep incident` leaves policy and log in ./incident, to go on asking.")
+        _say(f"Policy and log are in {args.keep}.")
+    for line in NEXT:
+        _say(line)
     return ExitCode.OK
 
 
@@ -96,18 +148,14 @@ def _show(step: Step, number: int) -> int:
     _say("")
     for line in textwrap.wrap(f"{number}. {step.text}", min(terminal_width(), 100), subsequent_indent="   "):
         _say(line)
-    _say(f"$ kubewitness {step.command}")
+    colours = Output(has_colour=wants_colour("auto", sys.stdout))
+    _say(colours.paint(f"$ kubewitness {step.command}", Tone.STRONG))
     sys.stdout.flush()
-    code = main(shlex.split(step.command))
+    with contextlib.redirect_stderr(sys.stdout):  # notes belong below their answer, in a pipe too
+        code = main(shlex.split(step.command))
     sys.stdout.flush()
-    sys.stderr.flush()
     return code
 
 
 def _say(text: str) -> None:
     sys.stdout.write(text + "\n")
-
-
-def commands() -> Sequence[Sequence[str]]:
-    """Give the words of every command, for tests."""
-    return [shlex.split(step.command) for step in STEPS]

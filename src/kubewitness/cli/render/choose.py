@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from kubewitness.cli.defaults import env_choice
 from kubewitness.cli.render import data, events, table
-from kubewitness.cli.render.output import Output, terminal_width, wants_colour
+from kubewitness.cli.render.output import Output, may_cut, terminal_width, wants_colour
 from kubewitness.cli.render.values import Column
 
 T = TypeVar("T")
@@ -20,10 +20,13 @@ FORMATS = ("table", "wide", "jsonl", "json", "yaml", "csv")
 _COLOURS = ("auto", "always", "never")
 
 
+_SAYS = "table fits the terminal, wide cuts nothing, jsonl keeps exact bytes"
+
+
 def add_output_arguments(
-    parser: argparse.ArgumentParser, formats: Sequence[str] = FORMATS
+    parser: argparse.ArgumentParser, formats: Sequence[str] = FORMATS, *, says: str = _SAYS
 ) -> "argparse._ArgumentGroup":
-    """Add the flags every command with an answer of rows takes; give their group."""
+    """Add the flags every command with an answer of rows takes; `says` tells what the formats are good for."""
     group = parser.add_argument_group("output")
     group.add_argument(
         "-o",
@@ -31,8 +34,7 @@ def add_output_arguments(
         choices=formats,
         metavar="FORMAT",
         default=env_choice("KUBEWITNESS_OUTPUT", FORMATS, formats[0], among=formats),
-        help=f"{', '.join(formats)} (default: %(default)s, or KUBEWITNESS_OUTPUT); table fits the terminal, "
-        "wide cuts nothing, jsonl keeps exact bytes",
+        help=f"{', '.join(formats)} (default: %(default)s, or KUBEWITNESS_OUTPUT); {says}",
     )
     group.add_argument("--no-headers", action="store_true", help="leave out the heading line of table, wide and csv")
     group.add_argument(
@@ -52,6 +54,7 @@ def output_of(args: argparse.Namespace) -> Output:
         width=terminal_width(),
         has_colour=wants_colour(args.color, sys.stdout),
         has_headers=not args.no_headers,
+        may_cut=may_cut(sys.stdout),
     )
 
 

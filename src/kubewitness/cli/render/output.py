@@ -2,7 +2,8 @@
 Where an answer goes: the stream, its width, whether it may be coloured.
 
 Colour only on a terminal, unless `--color always` or FORCE_COLOR; never with NO_COLOR, `--color never` or TERM=dumb.
-The width is the terminal's, or COLUMNS, or 80.
+The width is the terminal's, or COLUMNS, or 80. Where there is neither a terminal nor COLUMNS nothing is cut: a cut
+name would be lost to the `grep` that reads the pipe.
 """
 
 import os
@@ -30,6 +31,7 @@ class Output:
     width: int = _DEFAULT_WIDTH
     has_colour: bool = False
     has_headers: bool = True
+    may_cut: bool = True
 
     @property
     def ellipsis(self) -> str:
@@ -71,6 +73,11 @@ class Output:
 def terminal_width() -> int:
     """Give the width of the terminal, COLUMNS, or 80."""
     return shutil.get_terminal_size((_DEFAULT_WIDTH, 24)).columns
+
+
+def may_cut(stream: TextIO, env: Mapping[str, str] = os.environ) -> bool:
+    """Tell whether tables may cut what does not fit: for a person who looks at them, not for the next program."""
+    return stream.isatty() or bool(env.get("COLUMNS"))
 
 
 def wants_colour(choice: str, stream: TextIO, env: Mapping[str, str] = os.environ) -> bool:

@@ -1,5 +1,5 @@
 """
-Write rows as a table that fits the terminal, or as a wide one that cuts nothing.
+Write rows as a table that fits the terminal, or as a wide one that cuts nothing; nothing is cut in a pipe either.
 
 The first rows (`SAMPLE_ROWS`) decide the widths; later rows stream through them. When a table is too wide, first the
 date that all sampled rows share moves into the heading of the time column, then columns that may shrink give
@@ -53,9 +53,9 @@ class _Table:
         self._timespec = "microseconds" if is_wide else "seconds"
         self._titles = [cell(column.title) for column in columns]
         self._day: list[str | None] = [None] * len(columns)
-        self._cuts = not is_wide
+        self._cuts = output.may_cut and not is_wide
         self._measure(sample)
-        if is_wide:
+        if not self._cuts:
             return
         if self._total() > output.width and self._share_days(sample):
             self._measure(sample)

@@ -10,24 +10,26 @@ CORS preflights, requests refused while shutting down, whatever is no HTTP. `Req
 request, too.
 """
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from kubewitness.emit.stages import lifecycle
 from kubewitness.emit.stages.lifecycle import Happening, State
-from kubewitness.emit.stages.record import CLOSED_EARLY, Record, begin
+from kubewitness.emit.stages.record import CLOSED_EARLY, Record, Subject, begin, subject_of
 from kubewitness.emit.stages.request import Request
-from kubewitness.emit.wire import go_text
 from kubewitness.event.flow import Sink
 from kubewitness.event.types import Level, UserInfo
 from kubewitness.policy.evaluate import compile_policy
 from kubewitness.policy.gotext import quote
-from kubewitness.policy.request import is_long_running, request_info
+from kubewitness.policy.request import request_info
 from kubewitness.policy.types import Policy
 
 LATENCY_PREFIX = "apiserver.latency.k8s.io/"
 LATENCY_THRESHOLD_US = 500_000
+SUBJECTS_MAX = 1024
+SUBJECT_MAX_CHARACTERS = 1024
 
 
 class Counters(Protocol):
@@ -54,6 +56,8 @@ class Auditor:
         self._policy = compile_policy(policy)
         self._sink = sink
         self._counters = counters
+        # clients ask the same over and over
+        self._known_subject = functools.lru_cache(SUBJECTS_MAX)(self._subject)
 
     def receive(
         self,
@@ -69,28 +73,30 @@ class Auditor:
             return None
         for key, value in (annotations or {}).items():
             audited.annotate(key, value)
-        is_long = is_long_running(audited.record.attributes)
-        audited._happens(
-            Happening.RECEIVED_LONG_RUNNING if is_long else Happening.RECEIVED_SHORT, received_us, is_strict=True
-        )
+        is_long = audited.record.subject.is_long_running
+        audited._receive(Happening.RECEIVED_LONG_RUNNING if is_long else Happening.RECEIVED_SHORT)
         return audited
 
     def turn_away(self, request: Request, received_us: int, new_id: str) -> "AuditedRequest | None":
         """Take a request refused before or by authentication; tell its answer by `respond`, and that is all."""
         audited = self._begin(request, None, received_us, new_id)
         if audited is not None:
-            audited._happens(Happening.TURNED_AWAY, received_us)
+            audited._advance(Happening.TURNED_AWAY)
         return audited
 
     def _begin(self, request: Request, user: UserInfo | None, received_us: int, new_id: str) -> "AuditedRequest | None":
-        info = request_info(request.method, request.target)
-        attributes = info.attributes() if user is None else info.attributes(user.username or "", user.groups or ())
-        decision = self._policy.decide(attributes)
-        self._counters.count_level(decision.level)
-        if decision.level is Level.NONE:
+        name, groups = (None, None) if user is None else (user.username or "", user.groups or ())
+        find = self._known_subject if len(request.target) <= SUBJECT_MAX_CHARACTERS else self._subject
+        subject = find(request.method, request.target, name, groups)
+        self._counters.count_level(subject.decision.level)
+        if subject.decision.level is Level.NONE:
             return None
-        record = begin(request, attributes, decision, user, received_us, new_id)
+        record = begin(request, subject, user, received_us, new_id)
         return AuditedRequest(record, received_us, self._sink, self._counters)
+
+    def _subject(self, method: str, target: str, user: str | None, groups: tuple[str, ...] | None) -> Subject:
+        attributes = request_info(method, target).attributes(user, groups)
+        return subject_of(attributes, self._policy.decide(attributes), target)
 
 
 @dataclass(slots=True)
@@ -148,18 +154,18 @@ class AuditedRequest:
         self._state = step.to
         return step
 
-    def _happens(self, happening: Happening, at_us: int, *, is_strict: bool = False) -> None:
-        is_stored = self._emit(self._advance(happening), at_us)
-        if is_strict and not is_stored:
+    def _receive(self, happening: Happening) -> None:
+        if not self._emit(self._advance(happening), self._received_us):
             self._advance(Happening.STORE_REFUSED)
             self._counters.count_rejected()
-            uri = quote(go_text(self.record.request_uri))
+            uri = quote(self.record.subject.request_uri)
             raise NotStoredError(f"Internal Server Error: {uri}: failed to store audit event")
 
     def _emit(self, step: lifecycle.Step, at_us: int) -> bool:
         is_stored = True
+        omitted = self.record.subject.decision.omit_stages
         for stage in step.stages:
-            if stage not in self.record.decision.omit_stages:
+            if not omitted or stage not in omitted:
                 self._counters.count_event()
                 is_stored = self._sink.process_events((self.record.event(stage, at_us),)) and is_stored
         return is_stored

@@ -16,6 +16,9 @@ from kubewitness.event.types import Stage
 class State(enum.Enum):
     """Where an audited request stands."""
 
+    # members are compared by identity; Enum's own hash, written in Python, is the dearest part of a step
+    __hash__ = object.__hash__
+
     NEW = "New"
     SHORT = "Short"
     LONG_RUNNING = "LongRunning"
@@ -27,6 +30,8 @@ class State(enum.Enum):
 
 class Happening(enum.Enum):
     """What can happen to a request, in the words of the diagram."""
+
+    __hash__ = object.__hash__
 
     RECEIVED_SHORT = "received, short"
     RECEIVED_LONG_RUNNING = "received, long-running"

@@ -11,6 +11,7 @@ and leave those out themselves.
 """
 
 import dataclasses
+import functools
 import re
 from dataclasses import dataclass, field
 
@@ -19,7 +20,7 @@ import msgspec
 from kubewitness.emit.stages.managedfields import without_managed_fields
 from kubewitness.emit.stages.request import Request, request_uri, source_ips, user_agent
 from kubewitness.emit.wire import BodyError, compact, go_text
-from kubewitness.event.microtime import format_us
+from kubewitness.event.microtime import SECOND_US, format_us
 from kubewitness.event.types import (
     ABSENT,
     AuthenticationMetadata,
@@ -34,7 +35,9 @@ from kubewitness.policy.request import is_long_running
 from kubewitness.policy.types import Attributes, Decision
 
 _EMPTY_METADATA = msgspec.Raw(b"{}")
-_BODY_VERBS = frozenset(("create", "update", "patch", "delete", "deletecollection"))
+_OBJECT_VERBS = frozenset(("create", "update"))
+_BODY_VERBS = _OBJECT_VERBS | {"patch", "delete", "deletecollection"}
+_FIRST_ERROR = 400
 # the non-resource paths whose answers are objects
 _DISCOVERY = re.compile(r"/api(?:/[^/]+)?/?|/apis(?:/[^/]+){0,2}/?")
 CLOSED_EARLY = ResponseStatus(metadata=_EMPTY_METADATA, status="Success", message="Connection closed early", code=200)
@@ -70,14 +73,32 @@ _status = msgspec.json.Decoder(_Status)
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is the same for all requests of one method, URL and user."""
+
+    attributes: Attributes
+    decision: Decision
+    request_uri: str
+    object_ref: ObjectReference | None
+    is_long_running: bool
+
+
+def subject_of(attributes: Attributes, decision: Decision, target: str) -> Subject:
+    """Make ready what an Event takes from method, URL and user."""
+    # a method may hold anything, and on a path that is no resource it is the verb
+    if not attributes.verb.isascii():
+        attributes = dataclasses.replace(attributes, verb=go_text(attributes.verb))
+    reference = _reference(attributes) if attributes.resource_request else None
+    return Subject(attributes, decision, request_uri(target), reference, is_long_running(attributes))
+
+
 @dataclass(slots=True)
 class Record:
     """What is known of one audited request so far."""
 
-    attributes: Attributes
-    decision: Decision
+    subject: Subject
     audit_id: str
-    request_uri: str
     received: str
     user: UserInfo
     source_ips: tuple[str, ...] | None
@@ -98,37 +119,33 @@ class Record:
 
     def annotate(self, key: str, value: str) -> bool:
         """Keep an annotation. The first writer wins: False when the key has another value already."""
-        return self.annotations.setdefault(go_text(key), go_text(value)) == go_text(value)
+        key, value = go_text(key), go_text(value)
+        return self.annotations.setdefault(key, value) == value
 
     def keep_request(self, body: bytes) -> None:
         """Take what the client sent, decoded and encoded again as JSON (a patch: as sent). Not JSON: not kept."""
-        if not self.attributes.resource_request or self.attributes.verb not in _BODY_VERBS:
+        attributes, decision = self.subject.attributes, self.subject.decision
+        if not attributes.resource_request or attributes.verb not in _BODY_VERBS or self.subject.is_long_running:
             return
-        if is_long_running(self.attributes):
+        if attributes.verb in _OBJECT_VERBS:
+            self._complete_reference(body)
+        if decision.level < Level.REQUEST:
             return
         try:
             raw = compact(body)
         except BodyError:
             return
-        keeps_body = self.decision.level >= Level.REQUEST
-        match self.attributes.verb:
-            case "patch":
-                pass
-            case "delete" | "deletecollection":
-                raw = _as_delete_options(raw)
-            case _:
-                self._complete_reference(raw)
-                if keeps_body and self.decision.omit_managed_fields:
-                    raw = without_managed_fields(raw)
-        if keeps_body:
-            self.request_object = raw
+        if attributes.verb in _OBJECT_VERBS:
+            self.request_object = without_managed_fields(raw) if decision.omit_managed_fields else raw
+        else:
+            self.request_object = raw if attributes.verb == "patch" else _as_delete_options(raw)
 
     def _complete_reference(self, raw: bytes) -> None:
         """Fill what the URL left open from the object: at every level, as names are not bodies."""
         reference = self.object_ref
         try:
             meta = _object.decode(raw).metadata
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             return
         if reference is None:
             return
@@ -142,12 +159,16 @@ class Record:
 
     def keep_response(self, code: int, body: bytes) -> None:
         """Take the object that is answered, before its status code is written."""
+        decision = self.subject.decision
+        keeps_body = decision.level >= Level.REQUEST_RESPONSE
+        if not keeps_body and b'"Status"' not in body:
+            return
         try:
             raw = compact(body)
         except BodyError:
             return
         status = _status_of(raw)
-        if not self._answers_objects() and (status is None or code < 400):
+        if not self._answers_objects() and (status is None or code < _FIRST_ERROR):
             return
         if status is not None:
             self.response_status = ResponseStatus(
@@ -157,20 +178,22 @@ class Record:
                 reason=status.reason or None,
                 details=status.details if bytes(status.details) != b"null" else ABSENT,
             )
-        if self.decision.level >= Level.REQUEST_RESPONSE:
-            if self.decision.omit_managed_fields:
-                raw = without_managed_fields(raw)
-            self.response_object = raw
+        if keeps_body:
+            self.response_object = without_managed_fields(raw) if decision.omit_managed_fields else raw
 
     def _answers_objects(self) -> bool:
-        if self.attributes.resource_request:
-            return not is_long_running(self.attributes)
-        return self.attributes.verb == "get" and _DISCOVERY.fullmatch(self.attributes.path) is not None
+        attributes = self.subject.attributes
+        if attributes.resource_request:
+            return not self.subject.is_long_running
+        return attributes.verb == "get" and _DISCOVERY.fullmatch(attributes.path) is not None
 
     def set_code(self, code: int) -> None:
         """Take the HTTP status code, when it is written."""
-        status = self.response_status or ResponseStatus(metadata=_EMPTY_METADATA)
-        self.response_status = msgspec.structs.replace(status, code=code)
+        status = self.response_status
+        if status is None:
+            self.response_status = ResponseStatus(metadata=_EMPTY_METADATA, code=code)
+        else:
+            self.response_status = msgspec.structs.replace(status, code=code)
 
     def panic(self, reason: str) -> None:
         """Take the end of a request whose handler broke off; there is no answer to keep."""
@@ -184,15 +207,15 @@ class Record:
         )
 
     def event(self, stage: Stage, at_us: int) -> Event:
-        """Give the Event of this stage. RequestReceived carries the time of receipt, whatever the clock says."""
+        """Give the Event of this stage, reached now: RequestReceived is reached when the request is received."""
         return Event(
             kind="Event",
             api_version="audit.k8s.io/v1",
-            level=self.decision.level,
+            level=self.subject.decision.level,
             audit_id=self.audit_id,
             stage=stage,
-            request_uri=self.request_uri,
-            verb=self.attributes.verb,
+            request_uri=self.subject.request_uri,
+            verb=self.subject.attributes.verb,
             user=self.user,
             impersonated_user=self.impersonated_user,
             authentication_metadata=self.authentication_metadata,
@@ -203,35 +226,32 @@ class Record:
             request_object=msgspec.Raw(self.request_object) if self.request_object else ABSENT,
             response_object=msgspec.Raw(self.response_object) if self.response_object else ABSENT,
             request_received_timestamp=self.received,
-            stage_timestamp=self.received if stage is Stage.REQUEST_RECEIVED else format_us(at_us),
+            stage_timestamp=time_text(at_us),
             annotations=dict(self.annotations) or None,
         )
 
 
-def begin(
-    request: Request,
-    attributes: Attributes,
-    decision: Decision,
-    user: UserInfo | None,
-    received_us: int,
-    new_id: str,
-) -> Record:
+def begin(request: Request, subject: Subject, user: UserInfo | None, received_us: int, new_id: str) -> Record:
     """Start the record of a request. `user` None: not authenticated. A client's Audit-ID goes before `new_id`."""
     return Record(
-        attributes=_mended_attributes(attributes),
-        decision=decision,
-        audit_id=go_text(request.audit_id) or new_id,
-        request_uri=request_uri(request.target),
-        received=format_us(received_us),
-        user=mended(user or UserInfo()),
-        source_ips=source_ips(request) or None,
-        user_agent=user_agent(request),
-        object_ref=_reference(attributes) if attributes.resource_request else None,
+        subject,
+        go_text(request.audit_id) or new_id,
+        time_text(received_us),
+        _NOBODY if user is None else mended(user),
+        source_ips(request) or None,
+        user_agent(request),
+        subject.object_ref,
     )
+
+
+_NOBODY = UserInfo()
 
 
 def mended(user: UserInfo) -> UserInfo:
     """Give the user as Go writes one: empty members absent, no text that is not UTF-8."""
+    is_plain = user.username and user.groups and user.uid is None and user.extra is None
+    if is_plain and f"{user.username}{''.join(user.groups or ())}".isascii():
+        return user
     extra = {go_text(key): tuple(map(go_text, values)) for key, values in (user.extra or {}).items()}
     return UserInfo(
         username=go_text(user.username or "") or None,
@@ -241,9 +261,16 @@ def mended(user: UserInfo) -> UserInfo:
     )
 
 
-def _mended_attributes(attributes: Attributes) -> Attributes:
-    # a method may hold anything, and on a path that is no resource it is the verb
-    return attributes if attributes.verb.isascii() else dataclasses.replace(attributes, verb=go_text(attributes.verb))
+def time_text(at_us: int) -> str:
+    """Write a time as an Event has it."""
+    second, rest_us = divmod(at_us, SECOND_US)
+    return f"{_second_text(second)}{rest_us:06d}Z"
+
+
+# requests come in a row: nearly all of them within a second that was written before
+@functools.lru_cache(maxsize=16)
+def _second_text(second: int) -> str:
+    return format_us(second * SECOND_US)[: -len("000000Z")]
 
 
 def _reference(attributes: Attributes) -> ObjectReference:

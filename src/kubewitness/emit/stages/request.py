@@ -8,6 +8,7 @@ Follows LogRequestMetadata of k8s.io/apiserver/pkg/audit/request.go, SourceIPs o
 the URL type of Go's net/url.
 """
 
+import functools
 import ipaddress
 import re
 from collections.abc import Iterable
@@ -18,10 +19,13 @@ from urllib.parse import quote_from_bytes
 from kubewitness.emit.wire import go_text
 
 USER_AGENT_MAX_BYTES = 1024
+# nobody writes an address longer than this, not even with leading zeros
+_ADDRESS_MAX_CHARACTERS = 256
 _TRUNCATED = b"...TRUNCATED"
 _ORIGIN = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/?]*")
 # what Go leaves alone in a path that it was given, and what it leaves alone when it must escape one itself
 _VALID_PATH = re.compile(rb"(?:[A-Za-z0-9\-_.~!$&'()*+,;=:@\[\]/]|%[0-9A-Fa-f]{2})*+")
+_PLAIN_TARGET = re.compile(r"/(?:[A-Za-z0-9\-_.~!$&'()*+,;=:@\[\]/]|%[0-9A-Fa-f]{2})*+(?:\?[!-~]*+)?")
 _UNESCAPED = "-_.~$&+,/:;=@"
 
 
@@ -56,6 +60,8 @@ class Request:
 
 def request_uri(target: str) -> str:
     """Give path and query as Go writes them: the origin dropped, a path that is not well spelt escaped anew."""
+    if _PLAIN_TARGET.fullmatch(target):
+        return target
     raw = target.encode("utf-8", "surrogateescape")
     origin = _ORIGIN.match(raw)
     if origin is not None:
@@ -73,7 +79,10 @@ def _escaped_anew(path: bytes) -> bytes:
 
 def user_agent(request: Request) -> str | None:
     """Give the user agent, cut after 1024 bytes; None when there was none."""
-    raw = request.user_agent.encode("utf-8", "surrogateescape")
+    agent = request.user_agent
+    if len(agent) <= USER_AGENT_MAX_BYTES and agent.isascii():
+        return agent or None
+    raw = agent.encode("utf-8", "surrogateescape")
     if len(raw) > USER_AGENT_MAX_BYTES:
         raw = raw[:USER_AGENT_MAX_BYTES] + _TRUNCATED
     return go_text(raw) or None
@@ -81,8 +90,9 @@ def user_agent(request: Request) -> str | None:
 
 def source_ips(request: Request) -> tuple[str, ...]:
     """Give the claimed addresses, then the peer's: only the last is what the server saw itself."""
-    found = [ip for part in request.forwarded_for.split(",") if (ip := parse_ip(part.strip())) is not None]
-    real = parse_ip(request.real_ip)
+    claimed = request.forwarded_for.split(",") if request.forwarded_for else ()
+    found = [ip for part in claimed if (ip := parse_ip(part.strip())) is not None]
+    real = parse_ip(request.real_ip) if request.real_ip else None
     if real is not None and real not in found:
         found.append(real)
     peer = parse_ip(_host(request.peer)) or parse_ip(request.peer)
@@ -98,6 +108,11 @@ def _host(peer: str) -> str:
 
 def parse_ip(text: str) -> str | None:
     """Give an address in Go's spelling, or None. Leading zeros are decimal; an IPv4-mapped address is an IPv4 one."""
+    return _parse_ip(text) if len(text) <= _ADDRESS_MAX_CHARACTERS else None
+
+
+@functools.lru_cache(1024)
+def _parse_ip(text: str) -> str | None:
     if "%" in text:
         return None
     try:

@@ -25,6 +25,7 @@ EVENTS = 1
 END = 2
 IDENTITY_BYTES = 16
 HOT_LEVEL = 1  # docs/adr/0003-segments-and-leaves.md has the figures
+MAX_SOURCE_BYTES = 0xFFFF
 MAX_BLOCK_BYTES = 1 << 30  # what a reader is willing to unpack at once
 
 _HEADER = struct.Struct(">8sIBQIIIH")
@@ -119,6 +120,8 @@ def _note(kind: int, number: int, value: bytes) -> bytes:
 def _encode_commit(commit: Commit, lines: list[bytes]) -> bytes:
     """Write the evidence of a commit, and add its lines to those of the block."""
     source = commit.source.encode()
+    if len(source) > MAX_SOURCE_BYTES:
+        raise ValueError(f"the name of a source has {len(source)} bytes, more than {MAX_SOURCE_BYTES}")
     notes: list[bytes] = []
     for number, kept in enumerate(commit.events):
         line = kept.line

@@ -10,8 +10,9 @@ Follows what kube-apiserver 1.36 records at each level (k8s.io/apiserver/pkg/aud
 """
 
 import enum
+import re
 from dataclasses import dataclass
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from kubewitness.event.types import Event, Level, ObjectReference
 from kubewitness.look.investigate.bodies import name_in_body, name_prefix, names_in_list
@@ -76,6 +77,10 @@ def judge(event: Event, question: Question, target: Target) -> Finding | None:
         cascade = _namespace_deleted(event, reference, target)
         if cascade is not None:
             return cascade
+    if question in (Question.EXEC, Question.TOUCHED):
+        around = _through_the_kubelet(event, reference, target)
+        if around is not None:
+            return around
     if not _is_of_kind(reference, target):
         return None
     if question is Question.TOUCHED:
@@ -95,9 +100,12 @@ def candidates(question: Question, target: Target) -> str:
     verbs = _VERBS.get(question)
     if verbs:
         resource += f" AND verb IN ({', '.join(map(literal, verbs))})"
-    if question not in (Question.DELETED, Question.TOUCHED) or target.namespace is None:
-        return resource
-    return f"({resource}) OR (resource = 'namespaces' AND verb = 'delete' AND name = {literal(target.namespace)})"
+    conditions = [resource]
+    if question in (Question.DELETED, Question.TOUCHED) and target.namespace is not None:
+        conditions.append(f"resource = 'namespaces' AND verb = 'delete' AND name = {literal(target.namespace)}")
+    if question in (Question.EXEC, Question.TOUCHED):
+        conditions.append("resource = 'nodes' AND subresource = 'proxy'")
+    return " OR ".join(f"({condition})" for condition in conditions)
 
 
 _VERBS = {
@@ -289,6 +297,30 @@ def _namespace_deleted(event: Event, reference: ObjectReference, target: Target)
     ):
         return None
     return Finding(event, "deleted its namespace", Certainty.INFERRED, "everything in a deleted namespace is deleted")
+
+
+_KUBELET = re.compile(r"/proxy/(run|exec|attach|portForward)/([^/?]+)/([^/?]+)")
+_KUBELET_WORDS = {
+    "run": "ran a command in",
+    "exec": "ran a command in",
+    "attach": "attached to",
+    "portForward": "forwarded a port of",
+}
+
+
+def _through_the_kubelet(event: Event, reference: ObjectReference, target: Target) -> Finding | None:
+    """Judge a call to the kubelet's own API through nodes/proxy, which leaves no pods/exec."""
+    if reference.resource != "nodes" or reference.subresource != "proxy":
+        return None
+    call = _KUBELET.search(event.request_uri or "")
+    if call is None:
+        return None
+    word, namespace, pod = call[1], unquote(call[2]), unquote(call[3])
+    is_pod = target.resource == "pods" and target.name in (None, pod) and target.namespace in (None, namespace)
+    is_node = target.resource == "nodes" and target.name in (None, reference.name)
+    if not is_pod and not is_node:
+        return None
+    return _certain(event, _KUBELET_WORDS[word], f"through nodes/proxy: pod {namespace}/{pod} on node {reference.name}")
 
 
 def _may_have_happened(event: Event) -> bool:

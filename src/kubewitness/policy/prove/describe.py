@@ -37,8 +37,8 @@ def decision_text(decision: Decision) -> str:
 
 
 def rule_text(index: int | None) -> str:
-    """Say which rule, from 1."""
-    return "no rule" if index is None else f"rule {index + 1}"
+    """Say which rule, as kube-apiserver's messages count them: from rules[0]."""
+    return "no rule" if index is None else f"rules[{index}]"
 
 
 def region_text(space: Space, region: Region) -> str:

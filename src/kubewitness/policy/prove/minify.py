@@ -37,9 +37,8 @@ class _Numbered:
 
     @property
     def name(self) -> str:
-        """Its numbers in words."""
-        plural = "s" if len(self.numbers) > 1 else ""
-        return f"rule{plural} " + ", ".join(map(str, self.numbers))
+        """Its numbers, as kube-apiserver's messages write them."""
+        return ", ".join(f"rules[{number}]" for number in self.numbers)
 
 
 def minify(policy: Policy, universe: Universe = Universe.POSSIBLE, budget_states: int = BUDGET_STATES) -> Minified:
@@ -71,7 +70,7 @@ class _Work:
         self._labels: dict[PolicyRule, int] = {}
         self._kinds: dict[Decision, int] = {}
         self.steps: list[str] = []
-        self.rules = [_Numbered(_plain(policy, rule), (number,)) for number, rule in enumerate(policy.rules, 1)]
+        self.rules = [_Numbered(_plain(policy, rule), (number,)) for number, rule in enumerate(policy.rules)]
 
     def policy(self, rules: list[_Numbered] | None = None) -> Policy:
         """Give the policy with these rules, or as it stands."""
@@ -244,7 +243,7 @@ def _shorter(rule: PolicyRule) -> Iterator[tuple[str, PolicyRule]]:
     for number, entry in enumerate(rule.resources):
         before, after = rule.resources[:number], rule.resources[number + 1 :]
         if len(rule.resources) > 1:
-            yield f"resources entry {number + 1}", replace(rule, resources=before + after)
+            yield f"resources[{number}]", replace(rule, resources=before + after)
         for text, shorter in _shorter_entries(entry):
             yield text, replace(rule, resources=(*before, shorter, *after))
 

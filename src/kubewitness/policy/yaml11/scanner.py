@@ -6,70 +6,17 @@ block context, `?` ends a plain scalar in flow context, `a:b` is one scalar ther
 and 1,024 characters, nesting stops at 10,000. The text ends in NUL, which cannot occur inside.
 """
 
-import enum
-import re
-from collections import deque
 from dataclasses import dataclass
-from typing import NoReturn
 
 from kubewitness.policy.tree import GoError, Mark
+from kubewitness.policy.yaml11.cursor import BLANK_OR_END, BREAKS, COMMENT, WORD, T, Token
+from kubewitness.policy.yaml11.properties import Properties
 from kubewitness.policy.yaml11.source import Source
+
+__all__ = ["MAX_DEPTH", "Scanner", "T", "Token"]
 
 MAX_DEPTH = 10_000
 _MAX_KEY_CHARACTERS = 1024
-_BREAKS = "\r\n\x85\u2028\u2029"
-_BLANK_OR_END = " \t\0" + _BREAKS
-_BREAK_OR_END = "\0" + _BREAKS
-_WORD = re.compile(r"[0-9A-Za-z_-]*")
-_URI = re.compile(r"[0-9A-Za-z_\-;/?:@&=+$,.!~*'()\[\]]*")
-_COMMENT = re.compile("[^\0\r\n\x85\u2028\u2029]*")
-_BLANKS = re.compile("[ \t]*")
-_DOUBLE_RUN = re.compile('[^"\\\\\0 \t\r\n\x85\u2028\u2029]*')
-_SINGLE_RUN = re.compile("[^'\0 \t\r\n\x85\u2028\u2029]*")
-_PLAIN_BLOCK = re.compile("(?:[^:\0 \t\r\n\x85\u2028\u2029]|:(?![\0 \t\r\n\x85\u2028\u2029]))*")
-_PLAIN_FLOW = re.compile("(?:[^:,?\\[\\]{}\0 \t\r\n\x85\u2028\u2029]|:(?![\0 \t\r\n\x85\u2028\u2029]))*")
-_ESCAPES = {
-    "0": "\0", "a": "\a", "b": "\b", "t": "\t", "\t": "\t", "n": "\n", "v": "\v", "f": "\f", "r": "\r", "e": "\x1b",
-    " ": " ", '"': '"', "'": "'", "\\": "\\", "N": "\x85", "_": "\xa0", "L": "\u2028", "P": "\u2029",
-}  # fmt: skip
-_HEX_DIGITS = {"x": 2, "u": 4, "U": 8}
-
-
-class T(enum.Enum):
-    """Kinds of token."""
-
-    STREAM_END = enum.auto()
-    VERSION = enum.auto()
-    TAG_DIRECTIVE = enum.auto()
-    DOCUMENT_START = enum.auto()
-    DOCUMENT_END = enum.auto()
-    BLOCK_SEQUENCE = enum.auto()
-    BLOCK_MAPPING = enum.auto()
-    BLOCK_END = enum.auto()
-    FLOW_SEQUENCE = enum.auto()
-    FLOW_SEQUENCE_END = enum.auto()
-    FLOW_MAPPING = enum.auto()
-    FLOW_MAPPING_END = enum.auto()
-    BLOCK_ENTRY = enum.auto()
-    FLOW_ENTRY = enum.auto()
-    KEY = enum.auto()
-    VALUE = enum.auto()
-    ALIAS = enum.auto()
-    ANCHOR = enum.auto()
-    TAG = enum.auto()
-    SCALAR = enum.auto()
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """One token. `line` and `column` count from 0; `extra` is the tag suffix or the prefix of a %TAG directive."""
-
-    kind: T
-    line: int
-    column: int
-    value: str = ""
-    extra: str = ""
-    is_plain: bool = False
 
 
 @dataclass(slots=True)
@@ -83,23 +30,16 @@ class _SimpleKey:
     required: bool
 
 
-class Scanner:
+class Scanner(Properties):
     """Gives tokens one by one: `peek()`, `take()`."""
 
     def __init__(self, source: Source) -> None:
-        self._text = source.text + "\0\0\0\0"
+        super().__init__(source.text)
         self._size = len(source.text)
         self._problem = source.problem
-        self._at = 0
-        self._line = 0
-        self._line_start = 0
-        self._flow_level = 0
-        self._indent = -1
         self._indents: list[int] = []
         self._keys: list[_SimpleKey | None] = [None]
         self._keys_by_number: dict[int, int] = {}
-        self._may_start_key = True
-        self._tokens: deque[Token] = deque()
         self._taken = 0
 
     def peek(self) -> Token:
@@ -114,15 +54,6 @@ class Scanner:
         self._tokens.popleft()
         self._taken += 1
         return token
-
-    def fail(self, problem: str) -> NoReturn:
-        """Raise what the Go reader says of a problem here; on the first line it names no line."""
-        where = f"line {self._line + 1}: " if self._line else ""
-        raise GoError(f"yaml: {where}{problem}", Mark(self._line + 1, self._column + 1))
-
-    @property
-    def _column(self) -> int:
-        return self._at - self._line_start
 
     def _head_may_be_key(self) -> bool:
         level = self._keys_by_number.get(self._taken)
@@ -169,7 +100,7 @@ class Scanner:
             self._fetch_stream_end()
         elif column == 0 and character == "%":
             self._fetch_directive()
-        elif column == 0 and text[at : at + 3] in ("---", "...") and text[at + 3] in _BLANK_OR_END:
+        elif column == 0 and text[at : at + 3] in ("---", "...") and text[at + 3] in BLANK_OR_END:
             self._fetch_document_indicator(T.DOCUMENT_START if character == "-" else T.DOCUMENT_END)
         elif character in "[{":
             self._fetch_flow_start(T.FLOW_SEQUENCE if character == "[" else T.FLOW_MAPPING)
@@ -185,7 +116,7 @@ class Scanner:
             self._fetch_content(character, following)
 
     def _is_indicator(self, character: str, following: str) -> bool:
-        return following in _BLANK_OR_END or (character != "-" and self._flow_level > 0)
+        return following in BLANK_OR_END or (character != "-" and self._flow_level > 0)
 
     def _fetch_content(self, character: str, following: str) -> None:
         if character in "*&":
@@ -212,12 +143,12 @@ class Scanner:
             self.fail("found character that cannot start any token")
 
     def _starts_plain(self, character: str, following: str) -> bool:
-        if character in _BLANK_OR_END:
+        if character in BLANK_OR_END:
             return False
         if character == "-":
             return following not in " \t"
         if character in "?:":
-            return not self._flow_level and following not in _BLANK_OR_END
+            return not self._flow_level and following not in BLANK_OR_END
         return character not in ",[]{}#&*!|>'\"%@`"
 
     def _skip_to_token(self) -> None:
@@ -229,27 +160,12 @@ class Scanner:
             while text[self._at] == " " or (tabs_allowed and text[self._at] == "\t"):
                 self._at += 1
             if text[self._at] == "#":
-                self._skip(_COMMENT)
-            if text[self._at] not in _BREAKS:
+                self._skip(COMMENT)
+            if text[self._at] not in BREAKS:
                 return
             self._skip_break()
             if not self._flow_level:
                 self._may_start_key = True
-
-    def _skip(self, pattern: "re.Pattern[str]") -> str:
-        found = pattern.match(self._text, self._at)
-        assert found is not None  # noqa: S101  every pattern here matches the empty string
-        self._at = found.end()
-        return found.group()
-
-    def _skip_break(self) -> str:
-        """Consume a line break; give what it stands for."""
-        text, at = self._text, self._at
-        character = text[at]
-        self._at += 2 if character == "\r" and text[at + 1] == "\n" else 1
-        self._line += 1
-        self._line_start = self._at
-        return character if character in "\u2028\u2029" else "\n"
 
     # keys, indents, tokens
 
@@ -362,18 +278,16 @@ class Scanner:
             self._may_start_key = not self._flow_level
         self._add(T.VALUE, 1)
 
-    # directives, anchors, tags
-
     def _fetch_directive(self) -> None:
         self._unroll(-1)
         self._drop_key()
         self._may_start_key = False
         line, column = self._line, self._column
         self._at += 1
-        name = self._skip(_WORD)
+        name = self._skip(WORD)
         if not name:
             self.fail("could not find expected directive name")
-        if self._text[self._at] not in _BLANK_OR_END:
+        if self._text[self._at] not in BLANK_OR_END:
             self.fail("found unexpected non-alphabetical character")
         if name == "YAML":
             token = self._version_directive(line, column)
@@ -383,276 +297,3 @@ class Scanner:
             self.fail("found unknown directive name")
         self._rest_of_line()
         self._tokens.append(token)
-
-    def _version_directive(self, line: int, column: int) -> Token:
-        self._skip(_BLANKS)
-        major = self._version_number()
-        if self._text[self._at] != ".":
-            self.fail("did not find expected digit or '.' character")
-        self._at += 1
-        return Token(T.VERSION, line, column, f"{major}.{self._version_number()}")
-
-    def _version_number(self) -> int:
-        start = self._at
-        while "0" <= self._text[self._at] <= "9":
-            if self._at - start == 2:
-                self.fail("found extremely long version number")
-            self._at += 1
-        if start == self._at:
-            self.fail("did not find expected version number")
-        return int(self._text[start : self._at])
-
-    def _tag_directive(self, line: int, column: int) -> Token:
-        self._skip(_BLANKS)
-        handle = self._tag_handle(is_directive=True)
-        if self._text[self._at] not in " \t":
-            self.fail("did not find expected whitespace")
-        self._skip(_BLANKS)
-        prefix = self._tag_uri("")
-        if self._text[self._at] not in _BLANK_OR_END:
-            self.fail("did not find expected whitespace or line break")
-        return Token(T.TAG_DIRECTIVE, line, column, handle, prefix)
-
-    def _rest_of_line(self) -> None:
-        self._skip(_BLANKS)
-        if self._text[self._at] == "#":
-            self._skip(_COMMENT)
-        if self._text[self._at] not in _BREAK_OR_END:
-            self.fail("did not find expected comment or line break")
-        if self._text[self._at] in _BREAKS:
-            self._skip_break()
-
-    def _scan_anchor(self, kind: T) -> None:
-        line, column = self._line, self._column
-        self._at += 1
-        name = self._skip(_WORD)
-        if not name or self._text[self._at] not in _BLANK_OR_END + "?:,]}%@`":
-            self.fail("did not find expected alphabetic or numeric character")
-        self._tokens.append(Token(kind, line, column, name))
-
-    def _scan_tag(self) -> None:
-        line, column = self._line, self._column
-        if self._text[self._at + 1] == "<":
-            self._at += 2
-            handle, suffix = "", self._tag_uri("")
-            if self._text[self._at] != ">":
-                self.fail("did not find the expected '>'")
-            self._at += 1
-        else:
-            handle = self._tag_handle(is_directive=False)
-            if len(handle) > 1 and handle.endswith("!"):
-                suffix = self._tag_uri("")
-            else:
-                suffix = self._tag_uri(handle)
-                handle, suffix = ("!", suffix) if suffix else ("", "!")
-        if self._text[self._at] not in _BLANK_OR_END:
-            self.fail("did not find expected whitespace or line break")
-        self._tokens.append(Token(T.TAG, line, column, handle, suffix))
-
-    def _tag_handle(self, *, is_directive: bool) -> str:
-        if self._text[self._at] != "!":
-            self.fail("did not find expected '!'")
-        self._at += 1
-        handle = "!" + self._skip(_WORD)
-        if self._text[self._at] == "!":
-            self._at += 1
-            return handle + "!"
-        if is_directive and handle != "!":
-            self.fail("did not find expected '!'")
-        return handle
-
-    def _tag_uri(self, head: str) -> str:
-        parts = [head[1:]]
-        is_tag = bool(head)
-        while True:
-            run = self._skip(_URI)
-            parts.append(run)
-            is_tag = is_tag or bool(run)
-            if self._text[self._at] != "%":
-                break
-            parts.append(self._uri_escape())
-            is_tag = True
-        if not is_tag:
-            self.fail("did not find expected tag URI")
-        return "".join(parts)
-
-    def _uri_escape(self) -> str:
-        """Decode one character written as `%XX`, as many as its first octet asks for."""
-        octets = bytearray()
-        width = 1
-        while len(octets) < width:
-            digits = self._text[self._at + 1 : self._at + 3]
-            if self._text[self._at] != "%" or not re.fullmatch("[0-9A-Fa-f]{2}", digits):
-                self.fail("did not find URI escaped octet")
-            octet = int(digits, 16)
-            if octets:
-                if octet & 0xC0 != 0x80:
-                    self.fail("found an incorrect trailing UTF-8 octet")
-            else:
-                width = 1 if octet < 0x80 else 2 if octet & 0xE0 == 0xC0 else 3 if octet & 0xF0 == 0xE0 else 4
-                if width == 4 and octet & 0xF8 != 0xF0:
-                    self.fail("found an incorrect leading UTF-8 octet")
-            octets.append(octet)
-            self._at += 3
-        return octets.decode("utf-8", "surrogateescape")
-
-    # scalars
-
-    def _scan_block_scalar(self, is_literal: bool) -> None:
-        line, column = self._line, self._column
-        self._at += 1
-        chomping, increment = self._block_header()
-        self._rest_of_line()
-        indent = max(self._indent, 0) + increment if increment else 0
-        indent, trailing = self._block_breaks(indent)
-        parts: list[str] = []
-        leading_break, leading_blank = "", False
-        while self._column == indent and self._text[self._at] != "\0":
-            is_blank = self._text[self._at] in " \t"
-            if not is_literal and leading_break.startswith("\n") and not leading_blank and not is_blank:
-                if not trailing:
-                    parts.append(" ")
-            else:
-                parts.append(leading_break)
-            parts.append(trailing)
-            leading_blank = is_blank
-            parts.append(self._skip(_COMMENT))
-            leading_break = self._skip_break() if self._text[self._at] in _BREAKS else ""
-            indent, trailing = self._block_breaks(indent)
-        if chomping != "-":
-            parts.append(leading_break)
-        if chomping == "+":
-            parts.append(trailing)
-        self._tokens.append(Token(T.SCALAR, line, column, "".join(parts)))
-
-    def _block_header(self) -> tuple[str, int]:
-        """Read the chomping and indentation indicators, in either order."""
-        chomping, increment = "", 0
-        for _ in range(2):
-            character = self._text[self._at]
-            if character in "+-" and not chomping:
-                chomping = character
-            elif "0" <= character <= "9" and not increment:
-                if character == "0":
-                    self.fail("found an indentation indicator equal to 0")
-                increment = int(character)
-            else:
-                break
-            self._at += 1
-        return chomping, increment
-
-    def _block_breaks(self, indent: int) -> tuple[int, str]:
-        """Skip indentation and empty lines; give the indent, found here when it was 0, and the breaks."""
-        breaks: list[str] = []
-        deepest = 0
-        text = self._text
-        while True:
-            while (not indent or self._column < indent) and text[self._at] == " ":
-                self._at += 1
-            deepest = max(deepest, self._column)
-            if (not indent or self._column < indent) and text[self._at] == "\t":
-                self.fail("found a tab character where an indentation space is expected")
-            if text[self._at] not in _BREAKS:
-                break
-            breaks.append(self._skip_break())
-        return indent or max(deepest, self._indent + 1, 1), "".join(breaks)
-
-    def _is_document_indicator(self) -> bool:
-        text, at = self._text, self._at
-        return self._column == 0 and text[at : at + 3] in ("---", "...") and text[at + 3] in _BLANK_OR_END
-
-    def _scan_quoted(self, quote: str) -> None:
-        line, column = self._line, self._column
-        run = _SINGLE_RUN if quote == "'" else _DOUBLE_RUN
-        text = self._text
-        self._at += 1
-        parts: list[str] = []
-        while True:
-            if self._is_document_indicator():
-                self.fail("found unexpected document indicator")
-            if text[self._at] == "\0":
-                self.fail("found unexpected end of stream")
-            escaped_break = False
-            while True:
-                parts.append(self._skip(run))
-                character = text[self._at]
-                if quote == "'" and text[self._at : self._at + 2] == "''":
-                    parts.append("'")
-                    self._at += 2
-                elif character == "\\" and quote == '"':
-                    if text[self._at + 1] in _BREAKS:
-                        self._at += 1
-                        self._skip_break()
-                        escaped_break = True
-                        break
-                    parts.append(self._escape())
-                else:
-                    break
-            if text[self._at] == quote:
-                break
-            parts.append(self._fold(escaped_break=escaped_break))
-        self._at += 1
-        self._tokens.append(Token(T.SCALAR, line, column, "".join(parts)))
-
-    def _fold(self, *, escaped_break: bool = False, indent: int = 0) -> str:
-        """Read blanks and line breaks inside a scalar; give what they stand for."""
-        text, start = self._text, self._at
-        leading: str | None = "" if escaped_break else None
-        trailing: list[str] = []
-        while True:
-            character = text[self._at]
-            if character in " \t":
-                if character == "\t" and leading is not None and self._column < indent:
-                    self.fail("found a tab character that violates indentation")
-                self._at += 1
-            elif character in _BREAKS:
-                if leading is None:
-                    leading = self._skip_break()
-                else:
-                    trailing.append(self._skip_break())
-            else:
-                break
-        if leading is None:
-            return text[start : self._at]
-        if leading == "\n":
-            return "".join(trailing) or " "
-        return leading + "".join(trailing)
-
-    def _escape(self) -> str:
-        character = self._text[self._at + 1]
-        if character in _ESCAPES:
-            self._at += 2
-            return _ESCAPES[character]
-        width = _HEX_DIGITS.get(character)
-        if width is None:
-            self.fail("found unknown escape character")
-        self._at += 2
-        digits = self._text[self._at : self._at + width]
-        if not re.fullmatch(f"[0-9A-Fa-f]{{{width}}}", digits):
-            self.fail("did not find expected hexdecimal number")
-        code = int(digits, 16)
-        if 0xD800 <= code <= 0xDFFF or code > 0x10FFFF:
-            self.fail("found invalid Unicode character escape code")
-        self._at += width
-        return chr(code)
-
-    def _scan_plain(self) -> None:
-        line, column = self._line, self._column
-        run = _PLAIN_FLOW if self._flow_level else _PLAIN_BLOCK
-        indent = self._indent + 1
-        text = self._text
-        parts: list[str] = []
-        between, last_line = "", line
-        while not self._is_document_indicator() and text[self._at] != "#":
-            word = self._skip(run)
-            if word:
-                parts += (between, word)
-                between, last_line = "", self._line
-            if text[self._at] not in " \t" + _BREAKS:
-                break
-            between += self._fold(indent=indent)
-            if not self._flow_level and self._column < indent:
-                break
-        if self._line > last_line:
-            self._may_start_key = True
-        self._tokens.append(Token(T.SCALAR, line, column, "".join(parts), is_plain=True))

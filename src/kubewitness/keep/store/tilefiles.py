@@ -1,0 +1,82 @@
+"""
+Tiles as files, under the names that tlog-tiles gives them; partial ones go when the full one is there.
+
+Writing does not wait for the disk; `sync` does, for all that was written since the last time.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+
+from kubewitness._kit.files import Directory, read_whole, write_lightly
+from kubewitness.keep.seal.errors import TileError
+from kubewitness.keep.seal.tiles import TILE_WIDTH, Tile
+
+
+class TileFiles:
+    """The tiles of one tree, in a directory."""
+
+    def __init__(self, directory: Directory) -> None:
+        """Use a directory that holds `tile/`, or will."""
+        self._directory = directory
+        self._fresh: dict[tuple[int, int], Tile] = {}
+
+    def read(self, tile: Tile) -> bytes:
+        """Give a tile's bytes; where a partial one has become full, the full one's, to be cut. Raises TileError."""
+        for path in (tile.path(), Tile(tile.level, tile.number).path()):
+            *folders, name = path.split("/")
+            with suppress(FileNotFoundError), self._folder(folders, is_new=False) as folder:
+                return read_whole(folder, name)
+        raise TileError(f"{tile.path()} is not there")
+
+    def write(self, tile: Tile, data: bytes) -> None:
+        """Put a tile in place."""
+        *folders, name = tile.path().split("/")
+        with self._folder(folders, is_new=True) as folder:
+            write_lightly(folder, name, data)
+        self._fresh[tile.level, tile.number] = tile
+
+    def sync(self) -> None:
+        """Make last what was written. Raises OSError; then all of it must be written again."""
+        folders: dict[tuple[str, ...], list[str]] = {}
+        for tile in self._fresh.values():
+            *names, name = tile.path().split("/")
+            folders.setdefault(tuple(names), []).append(name)
+        for path, fresh in folders.items():
+            with self._folder(path, is_new=True) as folder:
+                for name in fresh:
+                    folder.sync_file(name)
+                folder.sync()
+        for parent in sorted({path[:depth] for path in folders for depth in range(len(path))}):
+            with self._folder(parent, is_new=True) as folder:
+                folder.sync()
+
+    def tidy(self) -> None:
+        """Remove the partial tiles of those that became full; to be called when what was synced counts."""
+        for tile in self._fresh.values():
+            if tile.width < TILE_WIDTH:
+                continue
+            *path, name = tile.path().split("/")
+            with self._folder(path, is_new=False) as folder:
+                if f"{name}.p" in folder.names():
+                    with _closing(folder.enter(f"{name}.p")) as partial:
+                        for old in partial.names():
+                            partial.remove(old)
+                    folder.remove_directory(f"{name}.p")
+        self._fresh = {}
+
+    @contextmanager
+    def _folder(self, names: Sequence[str], *, is_new: bool) -> Iterator[Directory]:
+        """Enter folder after folder, making them if they may be new."""
+        with ExitStack() as opened:
+            folder = self._directory
+            for name in names:
+                folder = opened.enter_context(_closing(folder.enter(name) if is_new else folder.look(name)))
+            yield folder
+
+
+@contextmanager
+def _closing(directory: Directory) -> Iterator[Directory]:
+    try:
+        yield directory
+    finally:
+        directory.close()

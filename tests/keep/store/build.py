@@ -1,0 +1,48 @@
+"""Small stores on a real disk, for tests."""
+
+from pathlib import Path
+
+from kubewitness._kit.files import DiskDirectory
+from kubewitness.keep.store.dedupe import Window
+from kubewitness.keep.store.log import Batch, ClusterLog, Receipt
+from kubewitness.keep.store.reader import Lost, read_blocks, records
+from kubewitness.keep.store.scan import name_of
+
+KEY = b"k" * 32
+
+
+def opened(path: Path, **options) -> ClusterLog:
+    return ClusterLog(DiskDirectory.at(path), KEY, window=options.pop("window", None) or Window(KEY, 1000), **options)
+
+
+def raws(first: int, count: int) -> list[bytes]:
+    return [b'{"auditID":"%d","stage":"Panic"}' % n for n in range(first, first + count)]
+
+
+def store(log: ClusterLog, events: list[bytes], source: str = "webhook:a", received_ns: int = 7) -> Receipt:
+    (receipt,) = log.commit([Batch(received_ns, source, [log.arrive(raw) for raw in events])])
+    return receipt
+
+
+def made(path: Path, count: int, per_block: int = 10, **options) -> Path:
+    """A finished store of `count` Events; gives where its segments are."""
+    log = opened(path, **options)
+    for first in range(0, count, per_block):
+        store(log, raws(first, min(per_block, count - first)))
+    log.close()
+    return path / "segments"
+
+
+def segment(path: Path, first: int) -> Path:
+    return path / name_of(first)
+
+
+def read(path: Path, begin: int = 0, end: int | None = None) -> tuple[list[bytes], list[Lost]]:
+    """The Events and the losses of the segments there."""
+    lines, lost = [], []
+    for part in read_blocks(DiskDirectory.at(path), begin, end):
+        if isinstance(part, Lost):
+            lost.append(part)
+        else:
+            lines += [record.kept.line for record in records(part)]
+    return lines, lost
