@@ -34,7 +34,7 @@ _MOST_ALTERNATIVES = 8
 
 _CHUNK_BYTES = 4 << 20
 _THREADS = 2
-_SAMPLE_BYTES = 8 << 20
+_SAMPLE_BYTES = 1 << 20
 _SELECTIVE = 0.04  # of the lines of the sample; with more candidates parsing everything is as fast
 _MOST_BYTES = 64 << 20  # of candidates held in memory
 

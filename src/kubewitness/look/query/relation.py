@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from kubewitness.event.fields import FIELDS, Field, FieldType
+from kubewitness.event.items import KUBE_APISERVER
 from kubewitness.look.query.relation_names import SQL_TYPES, WIRE, identifier, literal, map_literal, parts, struct_type
 
 _RAW_TYPES: Mapping[FieldType, str] = {
@@ -30,8 +31,8 @@ _RAW_TYPES: Mapping[FieldType, str] = {
 _BY_PATH = {f.path: f for f in WIRE}
 WIRE_PATHS = frozenset(_BY_PATH)
 
-_ENVELOPE = frozenset({"cluster", "source", "dialect"})
-_DERIVED = tuple(f for f in FIELDS if f.is_derived and f.column not in _ENVELOPE)
+ENVELOPE = frozenset({"cluster", "source", "dialect", "redacted"})
+_DERIVED = tuple(f for f in FIELDS if f.is_derived and f.column not in ENVELOPE)
 
 # the member that a struct of a real Event has; a struct without it was not an object, or is worth a second look
 _ALWAYS_SET = {
@@ -138,12 +139,16 @@ class Relation:
         wanted = set(columns)
         if reading is not Reading.STRICT:
             options += ", ignore_errors=true"
-        raw = f"SELECT * FROM read_ndjson({literal(path)}, columns={self._columns(reads)}{options})"
+        raw = f"SELECT * FROM read_ndjson({literal(path)}, columns={self._columns(reads, reading)}{options})"
         flat = ", ".join(f"{_flat(f)} AS {identifier(f.column)}" for f in WIRE if f.path in reads)
+        # a constant wherever it is one: what a condition says of other dialects is then folded away
+        dialect = literal(KUBE_APISERVER)
+        if reading is Reading.TRUSTED:
+            dialect = f"coalesce({identifier(self.mark)}, {dialect})"
         cluster = "NULL::VARCHAR" if self.cluster is None else literal(self.cluster)
         floor = (
             f"SELECT {flat}, {cluster} AS cluster, {literal(name)} AS source, "
-            f"coalesce({identifier(self.mark)}, 'kube-apiserver') AS dialect, "
+            f"{dialect} AS dialect, NULL::VARCHAR[] AS redacted, "
             f"{_odd(asked, reading)} AS _odd, {_RANK} AS _rank, "
             f"{self._key(key)} AS _key FROM ({raw})"
         )
@@ -154,8 +159,8 @@ class Relation:
         )
         return f"SELECT *{derived} FROM ({floor})"
 
-    def _columns(self, reads: Iterable[str]) -> str:
-        plain = {self.mark: "VARCHAR"}
+    def _columns(self, reads: Iterable[str], reading: Reading) -> str:
+        plain = {self.mark: "VARCHAR"} if reading is Reading.TRUSTED else {}
         structs: dict[str, dict[str, str]] = {}
         for path in sorted(reads):
             parent, member = parts(path)

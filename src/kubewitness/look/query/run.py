@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from kubewitness.event.fields import by_column, by_path
 from kubewitness.look.query.account import Account
 from kubewitness.look.query.lockdown import QueryError, check_select, engine_errors, locked, seal, tidy
-from kubewitness.look.query.relation import FILLED_LATER, SAME_IN_EVERY_STAGE, WIRE_PATHS, Key, Relation
+from kubewitness.look.query.relation import ENVELOPE, FILLED_LATER, SAME_IN_EVERY_STAGE, WIRE_PATHS, Key, Relation
 from kubewitness.look.query.relation_names import (
     ALIASES,
     COLUMNS,
@@ -57,25 +57,18 @@ def open_events(
     sources: Sequence[str],
     *,
     cluster: str | None = None,
-    derived: Mapping[str, str] | None = None,
     memory_bytes: int = MEMORY_BYTES,
 ) -> "Events":
-    """Find and recognise the inputs that these arguments name. Raises SourceError for one that cannot be read.
-
-    `derived` gives the SQL of the derived columns; by default that of `look.query.sql`.
-    """
-    return Events(find_inputs(sources), cluster, derived, memory_bytes)
+    """Find and recognise the inputs that these arguments name. Raises SourceError for one that cannot be read."""
+    return Events(find_inputs(sources), cluster, memory_bytes)
 
 
 class Events:
     """Inputs to ask questions of. Each question reads them anew; use as a context manager."""
 
-    def __init__(
-        self, inputs: Sequence[Input], cluster: str | None, derived: Mapping[str, str] | None, memory_bytes: int
-    ) -> None:
+    def __init__(self, inputs: Sequence[Input], cluster: str | None, memory_bytes: int) -> None:
         self.inputs = list(inputs)
         self._cluster = cluster
-        self._derived = derived
         self._nonce = os.urandom(16).hex()
         self._memory_bytes = memory_bytes
         self._files = BlockFiles()
@@ -159,12 +152,12 @@ class Events:
         return Picks(self.inputs, groups) if groups else None
 
     def _relation(self, used: Iterable[str]) -> Relation:
-        derived = self._derived
-        if derived is None and any(by_column(column).is_derived for column in used):
+        derived: Mapping[str, str] = {}
+        if any(by_column(column).is_derived for column in used):
             from kubewitness.look.query.sql import derived_columns
 
-            derived = self._derived = derived_columns()
-        return Relation(derived or {}, self._nonce, self._cluster)
+            derived = derived_columns()
+        return Relation(derived, self._nonce, self._cluster)
 
     def _plan(
         self,
@@ -176,26 +169,22 @@ class Events:
         keeps_bytes: bool,
     ) -> Question:
         """Find which columns the SELECT needs, and which members of an Event must be parsed for them."""
-        conditions = f"SELECT {where}, {unknown}"
         connection.execute(f"CREATE VIEW events AS SELECT *, 0::BIGINT AS _row FROM ({TWIN})")
         connection.execute("CREATE VIEW requests AS FROM events")
         is_about_names = re.match(r"\s*(describe|desc|show)\b", sql, re.IGNORECASE) is not None
         plan = _plan_of(connection, "SELECT 1" if is_about_names else sql)
         columns = list(COLUMNS) if is_about_names else columns_of(scanned(plan))
-        used = sorted({*columns, *columns_of(_names_used(connection, f"{conditions} FROM events"))}, key=COLUMNS.index)
-        relation = self._relation(used)
-        rows = relation.select(WIRE_PATHS, used, "/dev/null")
-        connection.execute(f"CREATE VIEW deep AS SELECT {every_name(used) or '1'} FROM ({rows})")
-        reads = _names_used(connection, "FROM deep")
-        of_where = _names_used(connection, f"{conditions} FROM deep")
-        for view in ("deep", "requests", "events"):
-            connection.execute(f"DROP VIEW {view}")
-        mark = relation.mark
-        decides = _whole_paths(of_where - {mark})
+        deciding = []
+        if (where, unknown) != ("TRUE", "FALSE"):
+            deciding = columns_of(scanned(_plan_of(connection, f"SELECT {where}, {unknown} FROM events")))
+        connection.execute("DROP VIEW requests")
+        connection.execute("DROP VIEW events")
+        used = sorted({*columns, *deciding}, key=COLUMNS.index)
+        decides = _wire_paths(deciding)
         return Question(
             tuple(columns),
             tuple(used),
-            _whole_paths(reads - {mark}),
+            _wire_paths(used),
             where,
             unknown,
             joins_stages=stages == "latest" or re.search(r"\brequests\b", sql, re.IGNORECASE) is not None,
@@ -265,19 +254,20 @@ def _bracket(connection: "duckdb.DuckDBPyConnection", condition: str) -> str:
     return bracketed
 
 
-def _names_used(connection: "duckdb.DuckDBPyConnection", sql: str) -> set[str]:
-    return scanned(_plan_of(connection, sql))
-
-
 def _plan_of(connection: "duckdb.DuckDBPyConnection", sql: str) -> str:
     row = connection.execute(f"EXPLAIN (FORMAT json) {sql}").fetchone()
     return str(row[1]) if row else "[]"
 
 
-def _whole_paths(names: Iterable[str]) -> frozenset[str]:
-    """Turn `objectRef` (all of it) into its members; give the paths that have a column."""
-    names = set(names)
-    return frozenset(path for path in WIRE_PATHS if path in names or path.partition(".")[0] in names)
+def _wire_paths(columns: Iterable[str]) -> frozenset[str]:
+    """Give the members of an Event from which these columns are made."""
+    found = {by_column(column).path for column in columns}
+    if derived := found - WIRE_PATHS - ENVELOPE:
+        from kubewitness.event.derive import expand
+        from kubewitness.event.expr import Ref, paths
+
+        found = found.union(*(paths(expand(Ref(path))) for path in derived))
+    return frozenset(found & WIRE_PATHS)
 
 
 def _count(connection: "duckdb.DuckDBPyConnection", condition: str) -> int:
