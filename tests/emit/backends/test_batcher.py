@@ -32,6 +32,15 @@ def test_a_batch_leaves_when_its_time_is_over() -> None:
     assert batcher.wakes_at(31 * SECOND) == 60 * SECOND
 
 
+def test_a_batch_that_leaves_early_begins_a_new_time() -> None:
+    """After a batch that was full at 5 s the next one may collect until 35 s."""
+    batcher = Batcher(BatchOptions(10, 2, 30 * SECOND), 0)
+    for _ in range(3):
+        batcher.add(E, 5 * SECOND)
+    assert len(batcher.take(5 * SECOND)) == 2
+    assert batcher.wakes_at(5 * SECOND) == 35 * SECOND
+
+
 def test_times_in_which_nothing_came_begin_anew() -> None:
     """After two quiet spans the third one's end counts, not the last Event's age."""
     batcher = Batcher(BatchOptions(10, 5, 30 * SECOND), 0)
