@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.event import damage
+
 
 def test_one_row_a_request_on_80_columns(run, security_log):
     """The table fits the terminal, names the day once, and has one row a request."""
@@ -160,3 +162,24 @@ def test_passed_over_lines_are_said_and_account_parses_them(run, security_log, m
     assert parsed.err == ""
     nothing = run("search", "--user", "nobody-of-that-name", security_log)
     assert "0 found in 1 file\n" in nothing.err
+
+
+DAMAGED = frozenset({
+    "malformed_middle", "garbage_text_line", "truncated_last", "torn_merge", "nul_bytes_run", "nul_prefix_line",
+    "objectRef_is_string",
+})  # fmt: skip
+"""The cases in which a line gives no event; in all others every line does, perhaps with help."""
+
+
+@pytest.mark.parametrize("options", [("--count",), ("-o", "jsonl"), ("--columns", "auditID", "--no-headers")])
+@pytest.mark.parametrize("name", sorted(damage.CASES))
+def test_damage_is_counted_and_never_lost(run, tmp_path, name, options):
+    """Each damage case gives its events whatever is asked for; a line that gives none is placed, and ends with 4."""
+    data, good = damage.CASES[name]
+    path = tmp_path / f"{name}.ndjson"
+    path.write_bytes(data)
+    result = run("search", str(path), *options)
+    found = int(result.out) if options == ("--count",) else len(result.out.split("\n")) - 1
+    assert found == good
+    assert result.code == (4 if name in DAMAGED else 0)
+    assert ("first at line" in result.err) == (name in DAMAGED)

@@ -63,6 +63,8 @@ _EXPLAINED = 1000
 _NUMBERS = frozenset(["INTEGER", "DOUBLE", "FLOAT", "DECIMAL", "UINTEGER"])
 
 
+_TESTED = ("verb", "user.username", "objectRef.resource")
+"""What every question tests: so the same events are damaged whatever columns and format are asked for."""
 _SMALL_BYTES = 32 << 20
 """Parsing so much takes no longer than a person notices, and then damage is always looked for."""
 
@@ -181,6 +183,7 @@ class Log:
                 stages=stages,
                 keeps_bytes=keeps_bytes,
                 filter_=None if self._checks_all else condition.filter,
+                tests=_TESTED,
             )
         except QueryError as error:
             raise UserError(str(error)) from error

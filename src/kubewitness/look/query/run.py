@@ -20,7 +20,7 @@ has the latest stages. Both relations have the columns of `event.fields` by flat
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -110,12 +110,14 @@ class Events:
         stages: Literal["latest", "all"] = "latest",
         keeps_bytes: bool = False,
         filter_: "Expr | None" = None,
+        tests: Iterable[str] = (),
     ) -> "Answer":
         """Read the inputs and run one SELECT over `events` (see the module). Raises QueryError.
 
         Say `keeps_bytes` when `Answer.exact_bytes` will be asked. Give the `filter_` that `where` and `unknown` stand
         for, if lines that cannot match may be passed over: the answer is the same and comes sooner, but what is damaged
-        among those lines is not counted (`Account.damage_checked`).
+        among those lines is not counted (`Account.damage_checked`). `tests` are wire paths whose types are tested, read
+        by the question or not.
         """
         picks = self._pick(filter_, stages)
         paths = ["/dev/null", *(one.path for one in self.inputs), *self._files.paths.values()]
@@ -124,6 +126,7 @@ class Events:
             check_select(connection, sql)
             where, unknown = (_bracket(connection, condition) for condition in (where, unknown))
             question = self._plan(connection, sql, where, unknown, stages, keeps_bytes)
+            question = replace(question, reads=question.reads.union(tests))
             if not question.is_ordered and not keeps_bytes:
                 connection.execute("SET preserve_insertion_order = false")
             scan = self._scan = Scan(connection, self._relation(question.used), question, self._files, picks=picks)
