@@ -81,8 +81,12 @@ def test_the_pace_of_the_throttle() -> None:
         batcher.add(E, 0)
     now, left = 0, []
     while batcher.waiting:
-        now = batcher.wakes_at(now) or now
-        left += [now] * len(batcher.take(now))
+        wakes = batcher.wakes_at(now)
+        assert wakes is not None
+        now = wakes
+        batch = batcher.take(now)
+        assert len(batch) == 1
+        left.append(now)
     assert left[14] == 0
     assert round(left[15] / SECOND, 6) == 0.1
     assert round(left[-1] / SECOND, 6) == 4.5
@@ -144,5 +148,7 @@ def test_every_event_leaves_once_and_in_order(
         assert wakes is not None
         assert wakes >= now
         now = wakes
-        left += [item.audit_id for item in batcher.take(now)]
+        batch = batcher.take(now)
+        assert batch
+        left += [item.audit_id for item in batch]
     assert left == taken

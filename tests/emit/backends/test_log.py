@@ -66,7 +66,10 @@ def test_an_event_that_is_no_text_does_not_stop_the_others(tmp_path: Path) -> No
     backend.shutdown()
 
 
-@pytest.mark.parametrize(("size", "counted"), [(0, 0), (600, 1)])
+SMALL = len(wire.line(event()))
+
+
+@pytest.mark.parametrize(("size", "counted"), [(0, 0), (500 - SMALL, 0), (501 - SMALL, 1), (600, 1)])
 def test_an_event_above_maxsize_is_written_and_counted(tmp_path: Path, size: int, counted: int) -> None:
     """kube-apiserver loses an Event above maxsize; here it is in the file, and counted."""
     metrics = Metrics()

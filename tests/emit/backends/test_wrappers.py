@@ -74,6 +74,21 @@ def test_what_is_still_too_large_is_discarded(level: Level) -> None:
     )
 
 
+def test_below_level_request_there_is_nothing_to_drop() -> None:
+    """An Event at Metadata is never truncated, whatever it holds: it is discarded."""
+    sink, metrics = Batches(), Metrics()
+    Truncate(sink, 700, 10_000, metrics).process_events([with_bodies(Level.METADATA)])
+    assert sink == []
+    assert metrics.errors == {"truncate": 1}
+
+
+def test_a_batch_of_exactly_the_limit_is_not_split() -> None:
+    """Two Events that fill a batch to the byte go together, a third goes alone."""
+    sink = Batches()
+    Truncate(sink, 1000, 2 * SMALL, Metrics()).process_events([event(), event(), event()])
+    assert sink.sizes == [2, 1]
+
+
 def test_an_event_that_is_no_text_is_discarded() -> None:
     """An Event that cannot be encoded has no size: it is lost here, and counted."""
     sink, metrics = Batches(), Metrics()
