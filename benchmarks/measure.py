@@ -17,6 +17,11 @@ SAMPLE_S = 0.02
 """How often anonymous memory is looked at: reading it costs some 50 us."""
 
 
+def _environment() -> dict[str, str]:
+    """Ours, but byte code may be kept: else every start of a Python program compiles it again."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
 def count_lines(output: bytes) -> int:
     """Results, one a line."""
     return output.count(b"\n")
@@ -91,7 +96,7 @@ def run(command: Command, directory: Path) -> Run:
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=errors,
-            env={**os.environ, **command.env},
+            env={**_environment(), **command.env},
         )
         watcher = threading.Thread(target=_watch_memory, args=(process.pid, stop, peak_kb))
         watcher.start()

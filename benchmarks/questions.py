@@ -70,8 +70,8 @@ SECRET_ROW = "user.username,objectRef.name,objectRef.namespace,requestReceivedTi
 
 OUR_SCAN = {
     "T1": f"search --resource secrets --verb get --account --columns {SECRET_ROW} -o csv",
-    "T2": "top --by user.username,verb,objectRef.resource -o csv",
-    "T4": "top --by user.username --code '>=400' -o csv",
+    "T2": "top --by user.username,verb,objectRef.resource --limit 0 -o csv",
+    "T4": "top --by user.username --code '>=400' --limit 0 -o csv",
 }
 OUR_NEEDLE = (
     "search --resource secrets --verb delete --name important -n production"
