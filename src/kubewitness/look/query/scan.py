@@ -40,7 +40,7 @@ _BODIES = frozenset({"requestObject", "responseObject"})
 _SPACE = b" \t\r\n\v\f"
 _TOO_LONG = "maximum_object_size"
 _LONG_FILE_BYTES = 32 << 20
-_BLOCK_OPTIONS = f", maximum_object_size={_LONG_FILE_BYTES}"
+_BLOCK_OPTIONS = ""
 
 
 @dataclass(frozen=True, slots=True)
