@@ -133,16 +133,23 @@ def test_ctrl_c_inside_duckdb_is_clean():
     """An interrupt in the middle of a query ends with 130 and no word, whichever exception DuckDB makes of it."""
     child = program(
         "import duckdb\n"
+        "from kubewitness.cli.interrupt import interruptible\n"
         "def run(a):\n"
-        "  print('go', flush=True)\n"
-        "  duckdb.connect().execute('select count(*) from range(100000000000) a, range(10) b').fetchall()\n"
+        "  connection = duckdb.connect()\n"
+        "  with interruptible(connection.interrupt):\n"
+        "    print('go', flush=True)\n"
+        "    connection.execute('select count(*) from range(100000000000) a, range(10) b').fetchall()\n"
         "door._dispatch = run"
     )
-    assert child.stdout
-    child.stdout.readline()
-    time.sleep(0.3)
-    child.send_signal(signal.SIGINT)
-    _, said = child.communicate(timeout=20)
+    with child:
+        try:
+            assert child.stdout
+            child.stdout.readline()
+            time.sleep(0.3)
+            child.send_signal(signal.SIGINT)
+            _, said = child.communicate(timeout=60)
+        finally:
+            child.kill()
     assert child.returncode == 130
     assert said == ""
 
