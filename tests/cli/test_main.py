@@ -38,7 +38,7 @@ def test_help_lists_every_command_there_is(capsys):
     assert main(["--help"]) == 0
     shown = capsys.readouterr().out
     assert shown.startswith("usage: kubewitness COMMAND")
-    assert all(f"\n  {name:<12}" in shown for name in COMMANDS if door.command_exists(name))
+    assert all(f"\n  {name:<12}" in shown for name in COMMANDS)
 
 
 def test_no_line_of_help_is_wider_than_80_columns(capsys):

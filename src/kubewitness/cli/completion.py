@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from kubewitness.cli.errors import ExitCode
-from kubewitness.cli.main import COMMANDS, command_exists, parser_of
+from kubewitness.cli.main import COMMANDS, parser_of
 
 HELP = """Print the completion script of a shell.
 
@@ -54,10 +54,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def commands() -> Iterator[Command]:
-    """Give every command that exists, each followed by its sub-commands."""
+    """Give every command, each followed by its sub-commands."""
     for name, text in COMMANDS.items():
-        if command_exists(name):
-            yield from _walk((name,), text, parser_of(name))
+        yield from _walk((name,), text, parser_of(name))
 
 
 def _walk(path: tuple[str, ...], text: str, parser: argparse.ArgumentParser) -> Iterator[Command]:

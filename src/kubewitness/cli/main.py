@@ -32,7 +32,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "jq": "run the jq filters of your runbook, faster",
     },
     "Decide what is logged": {
-        "policy": "check, evaluate and explain audit policies",
+        "policy": "check, evaluate, explain, compare and prove audit policies",
     },
     "This program": {
         "completion": "print the completion script of bash, zsh or fish",
@@ -111,7 +111,7 @@ def _dispatch(arguments: list[str]) -> int:
             return _dispatch([name, "--help"])
         case ["--version" | "version", *rest]:
             return _print_version(rest)
-        case [name, *rest] if name in COMMANDS and command_exists(name):
+        case [name, *rest] if name in COMMANDS:
             args = parser_of(name).parse(rest)
             return int(args.run(args))
         case [name, *_] if name.startswith("-"):
@@ -125,10 +125,8 @@ def help_text() -> str:
     """Write what `--help` prints: the commands in groups."""
     lines = [f"usage: {program()} COMMAND [options] [SRC...]", "", _SUMMARY]
     for title, commands in GROUPS.items():
-        found = {name: text for name, text in commands.items() if command_exists(name)}
-        if found:
-            lines += ["", f"{title}:"]
-        for name, text in found.items():
+        lines += ["", f"{title}:"]
+        for name, text in commands.items():
             lines += textwrap.wrap(text, 78, initial_indent=f"  {name:<12}", subsequent_indent=" " * 14)
     lines += [
         "",
@@ -139,17 +137,10 @@ def help_text() -> str:
     return "\n".join(lines)
 
 
-def command_exists(name: str) -> bool:
-    """Tell whether this command is part of this version."""
-    here = os.path.dirname(__file__)  # noqa: PTH120 - pathlib costs start-up
-    module = os.path.join(here, name.replace("-", "_"))  # noqa: PTH118
-    return os.path.exists(f"{module}.py") or os.path.isdir(module)  # noqa: PTH110, PTH112
-
-
 def _hint(name: str) -> str:
     import difflib
 
-    near = difflib.get_close_matches(name, filter(command_exists, COMMANDS), n=1)
+    near = difflib.get_close_matches(name, COMMANDS, n=1)
     return f"; did you mean `{near[0]}`?" if near else ""
 
 

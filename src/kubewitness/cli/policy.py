@@ -4,7 +4,7 @@ import argparse
 
 from kubewitness.cli import policy_check, policy_eval, policy_explain, policy_prove
 
-HELP = """Check, evaluate and explain audit policies, with kube-apiserver's own answers and words.
+HELP = """Check, evaluate, explain, compare and prove audit policies, with kube-apiserver's own answers and words.
 
   kubewitness policy check audit-policy.yaml
   kubewitness policy explain audit-policy.yaml --user alice --kubectl 'exec -n prod -it web -- sh'
