@@ -173,7 +173,7 @@ def test_every_dependency_has_a_reason_and_a_size() -> None:
     for extra in project["optional-dependencies"].values():
         wanted |= _requirements(extra)
     page = (ROOT / "docs" / "reference" / "dependencies.md").read_text("utf-8")
-    rows = re.findall(r"^\|(?: `[^`]*` \|)? ([A-Za-z]\w*) \| ([\d.]+) \| (.+) \|$", page, re.MULTILINE)
+    rows = re.findall(r"^\|(?: `[^`]*` \|)? ([A-Za-z][\w.-]*) \| ([\d.]+) \| (.+) \|$", page, re.MULTILINE)
     assert {name for name, _, _ in rows} == wanted
     for name, size, reason in rows:
         files = metadata.distribution(name).files or []

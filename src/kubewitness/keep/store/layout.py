@@ -1,0 +1,170 @@
+"""
+Where a data directory keeps what: one log for each cluster, and the keys beside it, never in it.
+
+    <data>/logs/<cluster-dir>/cluster.json     version, cluster, origin
+                              segments/ tiles/ heads/ index/ quarantine/
+    <keys>/identity.key                        keyed identities of all clusters, 32 bytes in hexadecimal
+           <cluster-dir>.sign                  the private keys that sign its heads, a line each
+           <cluster-dir>.vkey                  the public ones, a line each: give them to whoever verifies
+
+A cluster's directory is named by a hash: a name that somebody sent never becomes a path.
+Follows docs/reference/formats.md, "Data directory".
+"""
+
+import hashlib
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from kubewitness._kit.files import DiskDirectory, read_whole, write_whole
+from kubewitness.keep.seal.ed25519 import Ed25519Signer
+from kubewitness.keep.seal.note import VerifierKey, is_key_name, parse_verifier_key
+from kubewitness.keep.store.dedupe import KEY_BYTES
+from kubewitness.keep.store.errors import DamagedError
+
+LOGS = "logs"
+CLUSTER_FILE = "cluster.json"
+IDENTITY_FILE = "identity.key"
+SIGN_SUFFIX = ".sign"
+VERIFY_SUFFIX = ".vkey"
+VERSION = 1
+ORIGIN_PREFIX = "kubewitness.io/log/"
+
+
+class ClusterMeta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a log says of itself: the cluster's name, and the origin line of its heads."""
+
+    version: int
+    cluster: str
+    origin: str
+
+
+def cluster_dir(cluster: str) -> str:
+    """Name the directory of a cluster: 16 hexadecimal digits of SHA-256 of its name."""
+    return hashlib.sha256(cluster.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def origin_of(cluster: str) -> str:
+    """Name a new log: after the cluster where that can be a key's name, else after its directory."""
+    can_be_shown = cluster.isascii() and cluster.isprintable() and is_key_name(cluster) and "/" not in cluster
+    return ORIGIN_PREFIX + (cluster if can_be_shown and len(cluster) <= 100 else cluster_dir(cluster))
+
+
+def default_keys(data: Path) -> Path:
+    """Give the place of the keys where nobody names one: beside the data directory, not in it."""
+    return data.parent / f"{data.name}.keys"
+
+
+@dataclass(frozen=True, slots=True)
+class DataDir:
+    """A data directory, by its path."""
+
+    path: Path
+
+    def clusters(self) -> dict[str, ClusterMeta]:
+        """List the logs there, by cluster. Raises DamagedError for a log that does not say what it is."""
+        found: dict[str, ClusterMeta] = {}
+        logs = self.path / LOGS
+        names = sorted(entry.name for entry in os.scandir(logs)) if logs.is_dir() else []
+        for name in names:
+            with suppress(FileNotFoundError, NotADirectoryError):
+                meta = _read_meta(logs / name)
+                if cluster_dir(meta.cluster) != name:
+                    raise DamagedError(f"{logs / name / CLUSTER_FILE}: cluster {meta.cluster!r} does not belong there")
+                found[meta.cluster] = meta
+        return found
+
+    def log_path(self, cluster: str) -> Path:
+        """Give the directory of a cluster's log, whether it is there or not."""
+        return self.path / LOGS / cluster_dir(cluster)
+
+    def look(self, cluster: str) -> DiskDirectory:
+        """Open a cluster's log to read. Raises FileNotFoundError."""
+        return DiskDirectory.at(self.log_path(cluster))
+
+    def enter(self, cluster: str) -> tuple[DiskDirectory, ClusterMeta]:
+        """Open a cluster's log to write, made if it is not there. Raises DamagedError, OSError."""
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with DiskDirectory.at(self.path) as top:
+            logs = top.enter(LOGS)
+            top.sync()
+        with logs:
+            root = logs.enter(cluster_dir(cluster))
+            logs.sync()
+        if CLUSTER_FILE not in root.names():
+            meta = ClusterMeta(VERSION, cluster, origin_of(cluster))
+            write_whole(root, CLUSTER_FILE, msgspec.json.encode(meta) + b"\n")
+        meta = _read_meta(self.log_path(cluster))
+        if meta.cluster != cluster:
+            raise DamagedError(f"{self.log_path(cluster)}: it is the log of {meta.cluster!r}, not of {cluster!r}")
+        return root, meta
+
+
+def _read_meta(log: Path) -> ClusterMeta:
+    with DiskDirectory.at(log) as directory:
+        data = read_whole(directory, CLUSTER_FILE)
+    try:
+        meta = msgspec.json.decode(data, type=ClusterMeta)
+    except msgspec.MsgspecError as exc:
+        raise DamagedError(f"{log / CLUSTER_FILE}: {exc}") from exc
+    if meta.version != VERSION:
+        raise DamagedError(f"{log / CLUSTER_FILE}: version {meta.version} is not known here")
+    return meta
+
+
+@dataclass(frozen=True, slots=True)
+class KeyDir:
+    """The directory of the keys, by its path; 0700, each file 0600, none ever printed."""
+
+    path: Path
+
+    def identity(self) -> bytes:
+        """Give the key of identities, made if there is none. Raises DamagedError, OSError."""
+        with self._enter() as keys:
+            if IDENTITY_FILE not in keys.names():
+                write_whole(keys, IDENTITY_FILE, os.urandom(KEY_BYTES).hex().encode() + b"\n")
+            text = read_whole(keys, IDENTITY_FILE).decode("ascii", "replace").strip()
+        try:
+            key = bytes.fromhex(text)
+        except ValueError:
+            key = b""
+        if len(key) < KEY_BYTES:
+            raise DamagedError(f"{self.path / IDENTITY_FILE}: not {KEY_BYTES} bytes in hexadecimal")
+        return key
+
+    def signers(self, meta: ClusterMeta) -> list[Ed25519Signer]:
+        """Give the keys that sign a log's heads, one made if there is none. Raises NoteError, OSError."""
+        name = cluster_dir(meta.cluster)
+        with self._enter() as keys:
+            if name + SIGN_SUFFIX not in keys.names():
+                self._write(keys, name, [Ed25519Signer.make(meta.origin, os.urandom(32))])
+            text = read_whole(keys, name + SIGN_SUFFIX).decode("utf-8", "replace")
+            return [Ed25519Signer.parse(line) for line in text.splitlines() if line.strip()]
+
+    def rotate(self, meta: ClusterMeta, keep: int = 1) -> Ed25519Signer:
+        """Add a new key before the others, of which the newest `keep` go on signing. Raises NoteError, OSError."""
+        old = self.signers(meta)
+        new = Ed25519Signer.make(meta.origin, os.urandom(32))
+        with self._enter() as keys:
+            self._write(keys, cluster_dir(meta.cluster), [new, *old[:keep]])
+        return new
+
+    def verifiers(self, cluster: str) -> list[VerifierKey]:
+        """Give the public keys of a log. Raises NoteError, FileNotFoundError."""
+        with DiskDirectory.at(self.path) as keys:
+            text = read_whole(keys, cluster_dir(cluster) + VERIFY_SUFFIX).decode("utf-8", "replace")
+        return [parse_verifier_key(line) for line in text.splitlines() if line.strip()]
+
+    def _enter(self) -> DiskDirectory:
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with DiskDirectory.at(self.path.parent) as parent:
+            return parent.enter(self.path.name)
+
+    @staticmethod
+    def _write(keys: DiskDirectory, name: str, signers: list[Ed25519Signer]) -> None:
+        # private first: a public key is only shown once the private one lasts
+        write_whole(keys, name + SIGN_SUFFIX, "".join(f"{s.private_text()}\n" for s in signers).encode())
+        write_whole(keys, name + VERIFY_SUFFIX, "".join(f"{s.key}\n" for s in signers).encode())
