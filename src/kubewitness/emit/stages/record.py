@@ -182,6 +182,7 @@ class Record:
             self.response_object = without_managed_fields(raw) if decision.omit_managed_fields else raw
 
     def answers_objects(self) -> bool:
+        """Say whether what is answered to such a request is an object, and no stream or text."""
         attributes = self.subject.attributes
         if attributes.resource_request:
             return not self.subject.is_long_running
