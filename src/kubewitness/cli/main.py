@@ -33,6 +33,7 @@ GROUPS: dict[str, dict[str, str]] = {
     },
     "Decide what is logged": {
         "policy": "check, evaluate, explain, compare and prove audit policies",
+        "apiserver": "turn auditing on, check how it is set up, prove it, watch over it",
     },
     "This program": {
         "completion": "print the completion script of bash, zsh or fish",
