@@ -34,6 +34,10 @@ GROUPS: dict[str, dict[str, str]] = {
     "Decide what is logged": {
         "policy": "check, evaluate, explain, compare and prove audit policies",
     },
+    "Keep the log": {
+        "serve": "receive audit events from kube-apiserver and keep them as evidence",
+        "init-server": "make certificates, configuration and the kubeconfig for kube-apiserver",
+    },
     "This program": {
         "completion": "print the completion script of bash, zsh or fish",
     },
