@@ -33,6 +33,8 @@ GROUPS: dict[str, dict[str, str]] = {
     },
     "Prove": {
         "verify": "check that a store, a served log or an evidence bundle is what was signed",
+        "proof": "print the proof that one event is in the signed log",
+        "export": "write a bundle of evidence that somebody else can check offline",
     },
     "Decide what is logged": {
         "policy": "check, evaluate, explain, compare and prove audit policies",
