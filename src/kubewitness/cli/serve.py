@@ -32,7 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--check", action="store_true", help="read the configuration and all it names, then stop")
     parser.add_argument("--print-systemd-unit", action="store_true", help="print a hardened unit for --config")
-    parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
+    parser.add_argument(
+        "--log-level",
+        choices=("debug", "info", "warning", "error"),
+        default="info",
+        help="how grave a line of its own log must be (default: %(default)s)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
