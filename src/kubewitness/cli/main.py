@@ -39,6 +39,11 @@ GROUPS: dict[str, dict[str, str]] = {
     },
     "Decide what is logged": {
         "policy": "check, evaluate, explain, compare and prove audit policies",
+        "apiserver": "turn auditing on, check how it is set up, prove it, watch over it",
+    },
+    "Keep the log": {
+        "serve": "receive audit events from kube-apiserver and keep them as evidence",
+        "init-server": "make certificates, configuration and the kubeconfig for kube-apiserver",
     },
     "This program": {
         "completion": "print the completion script of bash, zsh or fish",
