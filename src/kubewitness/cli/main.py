@@ -31,6 +31,9 @@ GROUPS: dict[str, dict[str, str]] = {
         "sql": "ask in SQL over the relation `events`",
         "jq": "run the jq filters of your runbook, faster",
     },
+    "Prove": {
+        "verify": "check that a store, a served log or an evidence bundle is what was signed",
+    },
     "Decide what is logged": {
         "policy": "check, evaluate, explain, compare and prove audit policies",
     },

@@ -62,6 +62,21 @@ def log_backend(values: Values, metrics: Metrics, tell: Callable[[str], None]) -
     return _truncated(_in_mode(log, values, "log", metrics), values, "log", metrics)
 
 
+def backend(values: Values, metrics: Metrics, tell: Callable[[str], None]) -> Backend | None:
+    """Give all backends that are on as one. Raises StartError."""
+    return join(log_backend(values, metrics, tell))
+
+
+def plugins_on(values: Values) -> list[str]:
+    """Name the backends that the flags switch on."""
+    return [name for name, flag in options.SWITCHES.items() if values.text(flag)]
+
+
+def is_slow(values: Values) -> bool:
+    """Say whether a request waits for a network: the webhook is on and not in mode batch."""
+    return bool(values.text(options.SWITCHES["webhook"])) and values.text("audit-webhook-mode") != "batch"
+
+
 def join(*backends: Backend | None) -> Backend | None:
     """Make one backend of those that are on."""
     on = [backend for backend in backends if backend is not None]

@@ -91,13 +91,17 @@ class Key(enum.Enum):
     AUDIT_ID = enum.auto()
     """auditIDs, by a hash: cheap, and enough as long as no two rows share one."""
     REQUEST = enum.auto()
-    """Requests, by a keyed hash over all that stages join by."""
+    """Requests, by a keyed hash over all that stages join by.
+
+    That is what identifies a request, and whatever else the conditions read that no stage changes: a line that says
+    otherwise belongs to no request of this one's, so that it can neither hide it nor be answered for it.
+    """
 
 
 _KEYS: Mapping[Key, tuple[str, ...]] = {
     Key.NONE: (),
     Key.AUDIT_ID: ("auditID",),
-    Key.REQUEST: ("auditID", "user.username", "requestURI", "requestReceivedTimestamp"),
+    Key.REQUEST: ("auditID", "user.username", "requestURI", "requestReceivedTimestamp", "verb"),
 }
 
 
@@ -129,10 +133,12 @@ class Relation:
         *,
         reading: Reading = Reading.TOLERANT,
         key: Key = Key.REQUEST,
+        joined_by: Iterable[str] = (),
     ) -> str:
         """SELECT of flat columns, the derived ones among `columns`, `_odd`, `_rank` and `_key`.
 
-        Only the wire paths `reads` are parsed, and what finding odd rows and joining stages needs.
+        Only the wire paths `reads` are parsed, and what finding odd rows and joining stages needs. Stages are joined
+        by `joined_by`, some of `reads`, too.
         """
         asked = {*reads, "kind", "stage"}
         reads = asked.union(_KEYS[key])
@@ -151,7 +157,7 @@ class Relation:
             f"{dialect} AS dialect, NULL::VARCHAR[] AS redacted, "
             f"NULL::BIGINT AS log_index, NULL::TIMESTAMP AS log_time, "
             f"{_odd(asked, reading)} AS _odd, {_RANK} AS _rank, "
-            f"{self._key(key)} AS _key FROM ({raw})"
+            f"{self._key(key, joined_by)} AS _key FROM ({raw})"
         )
         derived = "".join(
             f", {self.derived.get(f.column, 'NULL')}::{SQL_TYPES[f.type]} AS {identifier(f.column)}"
@@ -174,15 +180,17 @@ class Relation:
         plain |= {parent: struct_type(members) for parent, members in structs.items()}
         return map_literal(plain)
 
-    def _key(self, key: Key) -> str:
+    def _key(self, key: Key, joined_by: Iterable[str]) -> str:
         match key:
             case Key.NONE:
                 return "NULL::UHUGEINT"
             case Key.AUDIT_ID:
                 return f"hash({_raw('auditID')})::UHUGEINT"
             case Key.REQUEST:
-                members = ", chr(0), ".join(_raw(path) for path in _KEYS[key])
-                keyed = f"md5_number(concat({literal(self.nonce)}, {members}))"
+                members = [_raw(path) for path in _KEYS[key]]
+                more = sorted(set(joined_by) - set(_KEYS[key]))
+                members += [f"coalesce({_flat(_BY_PATH[path])}::VARCHAR, chr(1))" for path in more]
+                keyed = f"md5_number(concat({literal(self.nonce)}, {', chr(0), '.join(members)}))"
                 return f"CASE WHEN {_raw('auditID')} IS NOT NULL THEN {keyed} END"
 
 

@@ -192,6 +192,7 @@ class Events:
             unknown,
             joins_stages=stages == "latest" or re.search(r"\brequests\b", sql, re.IGNORECASE) is not None,
             changes_with_stage=not decides <= SAME_IN_EVERY_STAGE | FILLED_LATER,
+            joined_by=decides & SAME_IN_EVERY_STAGE,
             filled_later=tuple(by_path(path).column for path in sorted(decides & FILLED_LATER)),
             is_ordered=not ignores_order(plan),
             keeps_bytes=keeps_bytes,
@@ -290,13 +291,24 @@ def _shares_keys(connection: "duckdb.DuckDBPyConnection") -> bool:
 
 
 def _keep_latest(connection: "duckdb.DuckDBPyConnection") -> None:
-    """Unmark every row of a request but one of its latest stage; of copies, the one that matches."""
-    if _shares_keys(connection):
-        connection.execute(
-            "UPDATE hits SET _match = 0 WHERE rowid IN (SELECT r FROM (SELECT rowid AS r, row_number() OVER ("
-            "PARTITION BY _key ORDER BY _rank DESC, _match = 1 DESC, _match = 2 DESC, rowid) AS n "
-            "FROM hits WHERE _key IS NOT NULL AND NOT _odd) WHERE n > 1)"
-        )
+    """Unmark every row of a request but one of its latest stage; of copies, the one that matches.
+
+    Rows with one key that name different objects are different requests; one that lacks a name is a stage of any.
+    """
+    if not _shares_keys(connection):
+        return
+    connection.execute(
+        "UPDATE hits SET _match = 0 WHERE rowid IN (SELECT r FROM (SELECT rowid AS r, row_number() OVER ("
+        "PARTITION BY _key, _filled ORDER BY _rank DESC, _match = 1 DESC, _match = 2 DESC, rowid) AS n "
+        "FROM hits WHERE _key IS NOT NULL AND NOT _odd) WHERE n > 1)"
+    )
+    connection.execute(
+        "UPDATE hits SET _match = 0 WHERE rowid IN (SELECT early.rowid FROM hits AS early JOIN ("
+        "SELECT _key, _filled, max(_rank) AS _rank FROM hits WHERE NOT _odd GROUP BY _key, _filled) AS late "
+        "ON early._key = late._key AND early._rank < late._rank AND len(list_filter(list_zip(early._filled, "
+        "late._filled), lambda pair: pair[1] <> pair[2])) = 0 WHERE early._match > 0 AND NOT early._odd "
+        "AND list_contains(list_transform(early._filled, lambda name: name IS NULL), TRUE))"
+    )
 
 
 def _create_views(connection: "duckdb.DuckDBPyConnection", question: Question) -> None:
