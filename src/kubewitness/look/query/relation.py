@@ -62,7 +62,7 @@ FILLED_LATER = frozenset({
 LEVELS = ("None", "Metadata", "Request", "RequestResponse")
 STAGES = ("RequestReceived", "ResponseStarted", "ResponseComplete", "Panic")
 # ResponseComplete stands first in both, because that settles nearly every row with one comparison
-_RANK = (
+RANK = (
     "CASE stage WHEN 'ResponseComplete' THEN 2 WHEN 'RequestReceived' THEN 0 "
     "WHEN 'ResponseStarted' THEN 1 WHEN 'Panic' THEN 3 END"
 )
@@ -156,7 +156,7 @@ class Relation:
             f"SELECT {flat}, {cluster} AS cluster, {literal(name)} AS source, "
             f"{dialect} AS dialect, NULL::VARCHAR[] AS redacted, "
             f"NULL::BIGINT AS log_index, NULL::TIMESTAMP AS log_time, "
-            f"{_odd(asked, reading)} AS _odd, {_RANK} AS _rank, "
+            f"{_odd(asked, reading)} AS _odd, {RANK} AS _rank, "
             f"{self._key(key, joined_by)} AS _key FROM ({raw})"
         )
         derived = "".join(

@@ -42,8 +42,8 @@ _MOST_HOURS = 64  # who sends us times decides on hours: beyond this many in a b
 _OTHER = "date=other/hour=other"
 _LONG_LINE_BYTES = 32 << 20
 _REDACTED: Mapping[int, tuple[str, ...]] = {
-    group: tuple(name for name, of in MEMBERS.items() if of == group) for group in Group
-} | {Group.QUERY: ("requestURI",)}
+    int(group): tuple(name for name, of in MEMBERS.items() if of == group) or ("requestURI",) for group in Group
+}
 _MEMBERS = tuple(sorted({path.partition(".")[0] for path in WIRE_PATHS}))
 _URI = re.compile(rb'"requestURI":"[^"\\]*(?:\\.[^"\\]*)*",?')
 
@@ -131,7 +131,9 @@ class Loader:
         names = ", ".join(identifier(column) for column in columns)
         rows = relation.select(reads.union(tests), columns, self._path(0), options, key=Key.NONE)
         run = self._connection.execute
-        run(f"CREATE OR REPLACE TEMP TABLE _lines AS SELECT {names}, CASE WHEN _odd THEN TRUE END AS _odd FROM ({rows})")
+        run(
+            f"CREATE OR REPLACE TEMP TABLE _lines AS SELECT {names}, CASE WHEN _odd THEN TRUE END AS _odd FROM ({rows})"
+        )
         if self._count("_lines") == len(lines.lines):
             odd = [place for (place,) in run("SELECT rowid FROM _lines WHERE _odd ORDER BY rowid").fetchall()]
         else:  # the engine did not see the lines as we do: none of its rows can be placed
@@ -142,7 +144,8 @@ class Loader:
         joined = ", ".join(f"n.{identifier(c)}" if c in FROM_BLOCK else f"l.{identifier(c)}" for c in columns)
         source = (
             "SELECT rowid AS _place, * FROM _lines WHERE _odd IS NULL "
-            "UNION ALL BY NAME SELECT s.place AS _place, m.* FROM _mended m JOIN _spots s ON s.row_at = m.rowid WHERE NOT m._odd"
+            "UNION ALL BY NAME SELECT s.place AS _place, m.* FROM _mended m "
+            "JOIN _spots s ON s.row_at = m.rowid WHERE NOT m._odd"
         )
         run(
             f"CREATE TEMP TABLE IF NOT EXISTS {table} AS SELECT {names} FROM _lines LIMIT 0; "
@@ -186,7 +189,9 @@ class Loader:
         )
         run("CREATE OR REPLACE TEMP TABLE _spots (row_at BIGINT, place BIGINT)")
         if places:
-            run("INSERT INTO _spots SELECT unnest(?::BIGINT[]), unnest(?::BIGINT[])", [list(range(len(places))), places])
+            run(
+                "INSERT INTO _spots SELECT unnest(?::BIGINT[]), unnest(?::BIGINT[])", [list(range(len(places))), places]
+            )
         for (at,) in run("SELECT rowid FROM _mended WHERE _odd").fetchall():
             index = lines.index_of(places[at])
             unread.append(Unread(index, index + 1, "the engine cannot read it"))
@@ -203,8 +208,9 @@ class Loader:
         columns.append([dialect_of(str(source)) for source in columns[3]])
         columns[4] = [int(str(ns)) // 1000 for ns in columns[4]]
         run(
-            "INSERT INTO _numbers SELECT place + k, first + k, source, dialect, make_timestamp(us), NULL FROM (SELECT *, "
-            "unnest(range(count)) AS k FROM (SELECT unnest(?::BIGINT[]) AS place, unnest(?::BIGINT[]) AS count, "
+            "INSERT INTO _numbers SELECT place + k, first + k, source, dialect, make_timestamp(us), NULL "
+            "FROM (SELECT *, unnest(range(count)) AS k FROM ("
+            "SELECT unnest(?::BIGINT[]) AS place, unnest(?::BIGINT[]) AS count, "
             "unnest(?::BIGINT[]) AS first, unnest(?::VARCHAR[]) AS source, unnest(?::BIGINT[]) AS us, "
             "unnest(?::VARCHAR[]) AS dialect))",
             columns,
