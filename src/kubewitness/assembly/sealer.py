@@ -14,9 +14,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -36,7 +36,7 @@ class Order(msgspec.Struct, frozen=True):
     keys: str
     clusters: Sequence[str]
     every_seconds: float = 1.0
-    sinks: Sequence[dict[str, Any]] = ()
+    sinks: Sequence[Mapping[str, str]] = ()
     is_indexed: bool = True
 
 
@@ -80,7 +80,7 @@ class Sealer:
         self._order = order
         self._cluster = cluster
         self._report = report
-        self._end = 0
+        self._end = -1  # not open yet
         self._is_stopping = False
         self._changed = threading.Condition()
         self._publishers: Sequence[Publish] = ()
@@ -100,19 +100,25 @@ class Sealer:
             self._changed.notify()
 
     def _run(self) -> None:
-        while not self._is_finished():
-            try:
-                self._seal()
-            except (StoreError, OSError, ValueError) as exc:
-                self._report(Report(self._cluster, error=str(exc), is_damage=not isinstance(exc, OSError)))
-            with self._changed:
-                if self._is_stopping:
-                    return
-                self._changed.wait(RETRY_SECONDS)
-
-    def _is_finished(self) -> bool:
         with self._changed:
-            return self._is_stopping
+            # before the store was recovered nobody may look for a tree in it
+            self._changed.wait_for(lambda: self._end >= 0 or self._is_stopping)
+            if self._end < 0:
+                return
+        while self._is_failing():
+            with self._changed:
+                if self._changed.wait_for(lambda: self._is_stopping, RETRY_SECONDS):
+                    return
+
+    def _is_failing(self) -> bool:
+        """Seal until told to stop; tell whether something kept it from that."""
+        try:
+            self._seal()
+        except Exception as exc:  # noqa: BLE001 - whatever it is, the other logs go on, and somebody hears of it
+            is_damage = isinstance(exc, StoreError)
+            self._report(Report(self._cluster, error=f"{type(exc).__name__}: {exc}", is_damage=is_damage))
+            return True
+        return False
 
     def _seal(self) -> None:
         """Grow the tree of the log until told to stop. Raises StoreError, OSError."""
@@ -121,10 +127,10 @@ class Sealer:
             root, meta = data.enter(self._cluster)
             opened.enter_context(root)
             tree = Tree(root, meta.origin, KeyDir(Path(self._order.keys)).signers(meta))
-            opened.callback(_quietly(tree.close))
+            opened.callback(tree.abandon)
             index = _index_of(root, self._order) if self._order.is_indexed else None
             if index is not None:
-                opened.callback(_quietly(index.close))
+                opened.callback(index.close)
             indexed = 0
             self._report(Report(self._cluster, tree.signed_size, indexed))
             while True:
@@ -137,6 +143,7 @@ class Sealer:
                     indexed = index.advance(tree.size)
                     self._report(Report(self._cluster, tree.signed_size, indexed))
                 if is_last:
+                    tree.settle()
                     return
 
     def _wait_for(self, size: int) -> tuple[int, bool]:
@@ -164,14 +171,6 @@ def _heads(tree: Tree, end: int) -> Iterator[bytes]:
 
 def _index_of(_root: DiskDirectory, _order: Order) -> IndexMaker | None:
     return None
-
-
-def _quietly(close: Callable[[], None]) -> Callable[[], None]:
-    def run() -> None:
-        with contextlib.suppress(OSError):
-            close()
-
-    return run
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ import argparse
 import json
 import sys
 import time
+import zlib
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,6 +38,7 @@ are remembered: only so a log that was rolled back, or written anew by the holde
 Ends with 0 if all is as signed, 3 if anything contradicts a signature, 4 if something is not there to be checked."""
 
 _SHOWN = 20
+_MAX_BUNDLE_BYTES = 1 << 31
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     if target.startswith(("http://", "https://")):
         report = _verify_url(args, target)
     elif target and not (Path(target) / "logs").is_dir() and _is_bundle(Path(target)):
-        report = _verify_bundle(Path(target))
+        return _verify_bundle(args, Path(target))
     else:
         if target and args.data and target != args.data:
             args.data = target
@@ -337,5 +339,51 @@ def _verify_url(args: argparse.Namespace, url: str) -> Report:
     return report
 
 
-def _verify_bundle(path: Path) -> Report:
-    raise UserError(f"{path}: neither a data directory nor a bundle")
+def _verify_bundle(args: argparse.Namespace, path: Path) -> int:
+    """Check a bundle with the program that bundles carry, but with our copy of it."""
+    from kubewitness.cli.render.printable import printable
+    from kubewitness.keep.store.bundle_verify import check
+
+    keys = given_keys(args.key) or tuple(key for known in _memory(args).values() for key in known.keys)
+    good, wrong, proved = check(_bundle_files(path), "".join(f"{key}\n" for key in keys))
+    code = ExitCode.INTEGRITY if wrong else ExitCode.OK if proved else ExitCode.INCOMPLETE
+    if args.output == "json":
+        report = {"place": str(path), "result": _RESULTS[code], "exitCode": int(code), "keysPinned": bool(keys)}
+        print(json.dumps(report | {"good": good, "wrong": wrong}, indent=2))  # noqa: T201
+        return code
+    sys.stdout.write(f"{printable(str(path))}: {'VIOLATED' if wrong else _RESULTS[code]}\n")
+    for label, lines in (("ok", good), ("WRONG", wrong)):
+        sys.stdout.writelines(f"  {label:<5} {printable(line)}\n" for line in lines)
+    if not keys:
+        say("the keys are those of the bundle itself; --key pins one that you had from elsewhere")
+    return code
+
+
+def _bundle_files(path: Path) -> dict[str, bytes]:
+    """Read the files of a bundle. Raises UserError for what is none."""
+    import zipfile
+
+    from kubewitness.keep.store.bundle_verify import SUMS, read_directory
+
+    if path.is_dir():
+        return read_directory(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+            if sum(entry.file_size for entry in entries) > _MAX_BUNDLE_BYTES:
+                raise UserError(f"{path}: more than {_MAX_BUNDLE_BYTES >> 30} GiB; unpack it and name the directory")
+            top = next((entry.filename[: -len(SUMS)] for entry in entries if entry.filename.endswith(SUMS)), None)
+            if top is None:
+                raise UserError(f"{path}: neither a data directory nor a bundle of evidence")
+            names = [entry.filename for entry in entries if not entry.is_dir()]
+            if len(set(names)) != len(names) or not all(name.startswith(top) for name in names):
+                raise UserError(f"{path}: holds more than one bundle", ExitCode.INTEGRITY)
+            return {name.removeprefix(top): archive.read(name) for name in names}
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as exc:
+        raise UserError(f"{path}: is not a whole zip archive: {exc}", _unreadable(path)) from exc
+
+
+def _unreadable(path: Path) -> ExitCode:
+    """Tell a damaged archive from a file that was never one."""
+    with path.open("rb") as file:
+        return ExitCode.INTEGRITY if file.read(2) == b"PK" else ExitCode.USAGE

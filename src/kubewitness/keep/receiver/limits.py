@@ -7,7 +7,7 @@ MIB = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of a receiver. Seconds and bytes."""
+    """Bounds of a receiver. Seconds and bytes; docs/reference/config.md explains each."""
 
     body_bytes: int = 64 * MIB
     """Of one request."""

@@ -1,4 +1,4 @@
-"""What the receiver counts. Labels never hold what a log says."""
+"""What the receiver counts, under the names of docs/reference/metrics.md. Labels never hold what a log says."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
