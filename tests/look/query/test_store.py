@@ -1,9 +1,8 @@
 """Questions of stores: what the file answers the store answers, wherever its Events lie."""
 
-import datetime as dt
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,6 +17,9 @@ from kubewitness.look.query.source import SourceError
 from kubewitness.look.query.store import open_store
 from tests.look.query.stored import KEY, fill, index, items_of
 from tools.run_docs import workplace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ENVELOPE = {"cluster", "source", "log_index", "log_time"}
 
@@ -75,10 +77,10 @@ def test_every_column_is_that_of_the_file(recorded: Path, store: str) -> None:
         recorded,
         store,
         "SELECT count(DISTINCT log_index), min(log.index), max(log_index), any_value(cluster), any_value(source), "
-        "min(log_time) FROM events",
+        "min(log_time)::VARCHAR FROM events",
         stages="all",
     )[0]
-    assert row == (4842, 0, 4841, "prod", "import:audit.log", dt.datetime(2026, 11, 23, 3, 5, 9))
+    assert row == (4842, 0, 4841, "prod", "import:audit.log", "2026-11-23 03:05:09")
 
 
 @pytest.mark.parametrize("store", ["tail", "half", "whole"])
@@ -135,8 +137,8 @@ def test_late_events_and_times_that_nobody_can_know(tmp_path: Path) -> None:
     maker = index(tmp_path, "prod")
     assert len(maker.manifest.files) <= 65
     with open_store(str(tmp_path)) as events:
-        sql = "SELECT count(*), count(received), min(received) FROM events"
-        assert list(events.query(sql)) == [(101, 100, dt.datetime(1900, 1, 1))]
+        sql = "SELECT count(*), count(received), min(received)::VARCHAR FROM events"
+        assert list(events.query(sql)) == [(101, 100, "1900-01-01 00:00:00")]
 
 
 def _stage(stage: str, code: int | None, audit_id: str = "a") -> bytes:
