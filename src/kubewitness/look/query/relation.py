@@ -31,8 +31,8 @@ _RAW_TYPES: Mapping[FieldType, str] = {
 _BY_PATH = {f.path: f for f in WIRE}
 WIRE_PATHS = frozenset(_BY_PATH)
 
-ENVELOPE = frozenset({"cluster", "source", "dialect", "redacted"})
-_DERIVED = tuple(f for f in FIELDS if f.is_derived and f.column not in ENVELOPE)
+ENVELOPE = frozenset({"cluster", "source", "dialect", "redacted", "log.index", "log.time"})
+DERIVED = tuple(f for f in FIELDS if f.is_derived and f.path not in ENVELOPE)
 
 # the member that a struct of a real Event has; a struct without it was not an object, or is worth a second look
 _ALWAYS_SET = {
@@ -62,7 +62,7 @@ FILLED_LATER = frozenset({
 LEVELS = ("None", "Metadata", "Request", "RequestResponse")
 STAGES = ("RequestReceived", "ResponseStarted", "ResponseComplete", "Panic")
 # ResponseComplete stands first in both, because that settles nearly every row with one comparison
-_RANK = (
+RANK = (
     "CASE stage WHEN 'ResponseComplete' THEN 2 WHEN 'RequestReceived' THEN 0 "
     "WHEN 'ResponseStarted' THEN 1 WHEN 'Panic' THEN 3 END"
 )
@@ -155,12 +155,13 @@ class Relation:
         floor = (
             f"SELECT {flat}, {cluster} AS cluster, {literal(name)} AS source, "
             f"{dialect} AS dialect, NULL::VARCHAR[] AS redacted, "
-            f"{_odd(asked, reading)} AS _odd, {_RANK} AS _rank, "
+            f"NULL::BIGINT AS log_index, NULL::TIMESTAMP AS log_time, "
+            f"{_odd(asked, reading)} AS _odd, {RANK} AS _rank, "
             f"{self._key(key, joined_by)} AS _key FROM ({raw})"
         )
         derived = "".join(
             f", {self.derived.get(f.column, 'NULL')}::{SQL_TYPES[f.type]} AS {identifier(f.column)}"
-            for f in _DERIVED
+            for f in DERIVED
             if f.column in wanted
         )
         return f"SELECT *{derived} FROM ({floor})"
