@@ -208,7 +208,11 @@ class Server:
     def raw_client(self, name: str | None = "a") -> ssl.SSLSocket:
         """A TLS connection on which to write whatever one likes."""
         plain = socket.create_connection(("127.0.0.1", self.port), timeout=15)
-        return self.site.tls(name).wrap_socket(plain, server_hostname="127.0.0.1")
+        try:
+            return self.site.tls(name).wrap_socket(plain, server_hostname="127.0.0.1")
+        except OSError:
+            plain.close()
+            raise
 
     def stop(self, seconds: float = 30) -> int:
         """SIGTERM, and wait."""
