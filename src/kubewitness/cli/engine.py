@@ -7,12 +7,12 @@ left; `raw` gives their exact bytes. Errors of the engine become the user's: a w
 
 import argparse
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 from kubewitness._kit.opening import Compression
@@ -111,9 +111,11 @@ class Log:
         read = _bytes_read() - self._read_before
         return max(self._events.fraction or 0, min(read / total, _NEARLY)) if total and read else None
 
-    def query(self, statement: str, *, stages: Stages | None = None) -> Rows:
-        """Answer one SELECT over `events`, of which only what the flags mean is left."""
-        return Rows(self._ask(statement, stages or self._stages))
+    def query(
+        self, statement: str, *, stages: Stages | None = None, weights: Mapping[str, str] = MappingProxyType({})
+    ) -> Rows:
+        """Answer one SELECT over `events`, of which only what the flags mean is left; `weights`: see `Events.query`."""
+        return Rows(self._ask(statement, stages or self._stages, weights=weights))
 
     def raw(self, limit: int | None = None) -> Iterator[bytes]:
         """Give the exact bytes of what the flags mean, in the order of time."""
@@ -171,7 +173,13 @@ class Log:
         return f"{head}\nFROM {relation}{where}\n{tail.strip()}".rstrip()
 
     def _ask(
-        self, statement: str, stages: Stages, *, condition: Condition | None = None, keeps_bytes: bool = False
+        self,
+        statement: str,
+        stages: Stages,
+        *,
+        condition: Condition | None = None,
+        keeps_bytes: bool = False,
+        weights: Mapping[str, str] = MappingProxyType({}),
     ) -> Answer:
         condition = condition or self._condition
         self._read_before = _bytes_read()
@@ -182,6 +190,7 @@ class Log:
                 unknown=condition.unknown,
                 stages=stages,
                 keeps_bytes=keeps_bytes,
+                weights=weights,
                 filter_=None if self._checks_all else condition.filter,
                 tests=_TESTED,
             )
@@ -194,7 +203,7 @@ class Log:
             self._condition = self._conditions(expr_logic.NO_FACTS)
             answer.close()
             again = self._condition if is_whole else replace(condition, where=self._condition.unknown)
-            return self._ask(statement, stages, condition=again, keeps_bytes=keeps_bytes)
+            return self._ask(statement, stages, condition=again, keeps_bytes=keeps_bytes, weights=weights)
         if condition is self._condition:
             self._account = answer.account
         return answer
