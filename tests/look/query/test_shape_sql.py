@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 from kubewitness.event.types import Event
 from kubewitness.look.query.run import open_events
 from kubewitness.look.query.shape_sql import WEIGHTS, shape_sql, traffic_of, weights_of
+from kubewitness.look.query.store import open_store
 from kubewitness.policy.evaluate import compile_policy
 from kubewitness.policy.load import load
 from kubewitness.policy.request import attributes_from_event
 from kubewitness.policy.shapes import Traffic, interest_of
 from kubewitness.policy.types import Policy
+from tests.look.query.stored import fill, index
 from tests.look.query.test_policy_sql import COLUMNS, CONNECTION, TABLE, events, row
 from tests.policy.vectors import DATA
 from tests.strategies import policies
@@ -138,3 +140,30 @@ def test_damage_is_counted_and_left_out(tmp_path):
         traffic = traffic_of(list(answer), interest)
     assert answer.account.damaged == 2
     assert [(shape.events, shape.size) for shape in traffic.shapes] == [(2, 2 * (len(line) + 1))]
+
+
+@pytest.mark.parametrize("name", ["full", "security", "metadata"])
+def test_a_store_weighs_nearly_the_same(name, tmp_path):
+    """From the columns of a store, half of it indexed: the same shapes and bodies, sizes within 1 % in all."""
+    lines = lines_of(name)
+    (tmp_path / "audit.log").write_bytes(b"".join(line + b"\n" for line in lines))
+    fill(tmp_path / "data", "lab", lines)
+    index(tmp_path / "data", "lab", len(lines) // 2)
+    interest = interest_of([load((DATA / "policies" / "managed-cloud-like.yaml").read_bytes())])
+    exact = counted(str(tmp_path / "audit.log"), load((DATA / "policies" / "managed-cloud-like.yaml").read_bytes()))
+    with open_store(str(tmp_path / "data")) as log:
+        answer = log.query(shape_sql(interest), stages="all", weights=weights_of(interest))
+        stored = traffic_of(list(answer), interest)
+
+    def known(traffic: Traffic) -> Counter[object]:
+        found: Counter[object] = Counter()
+        for shape in traffic.shapes:
+            key = (shape.request, shape.level, shape.stage, shape.is_failed)
+            found[key] += shape.events
+            found[key, "bodies"] += shape.request_body + shape.response_body
+        return found
+
+    assert known(stored) == known(exact)
+    assert stored.size == pytest.approx(exact.size, rel=0.01)
+    for shape in stored.shapes:
+        assert shape.plain > 0
