@@ -19,7 +19,7 @@ from kubewitness._kit.opening import Compression
 from kubewitness.cli.errors import UserError
 from kubewitness.cli.filters import Condition, condition_of
 from kubewitness.cli.interrupt import interruptible
-from kubewitness.cli.sources import Place, SourceReport, sources_of
+from kubewitness.cli.sources import Place, SourceReport, sources_of, store_of
 from kubewitness.event import expr_logic
 from kubewitness.event.filter import PLAIN
 from kubewitness.event.items import KUBE_APISERVER, Damage
@@ -88,6 +88,7 @@ class Log:
         self._checks_all = checks_all or size_bytes < _SMALL_BYTES
         self._events = events
         self._conditions = conditions
+        self._is_store = any(one.is_store for one in events.inputs)
         self._is_plain = all(one.is_lines for one in events.inputs)
         self._condition = conditions(PLAIN if self._is_plain else expr_logic.NO_FACTS)
         self._stages = stages
@@ -182,7 +183,7 @@ class Log:
                 unknown=condition.unknown,
                 stages=stages,
                 keeps_bytes=keeps_bytes,
-                filter_=None if self._checks_all else condition.filter,
+                filter_=None if self._checks_all and not self._is_store else condition.filter,
                 tests=_TESTED,
             )
         except QueryError as error:
@@ -237,7 +238,8 @@ def _bytes_read() -> int:
 
 def open_log(args: argparse.Namespace, *, stages: Stages | None = None, narrowed: str | None = None) -> Log:
     """Find the inputs that the arguments name and make the condition of their flags, narrowed by one in SQL."""
-    sources = sources_of(args)
+    data = store_of(args)
+    sources = [] if data else sources_of(args)
 
     def conditions(facts: expr_logic.Facts) -> Condition:
         condition = condition_of(args, facts)
@@ -248,7 +250,12 @@ def open_log(args: argparse.Namespace, *, stages: Stages | None = None, narrowed
 
     conditions(PLAIN)  # a wrong flag is told before anything is read
     try:
-        events = open_events(sources, cluster=args.cluster)
+        if data:
+            from kubewitness.look.query.store import open_store
+
+            events: Events = open_store(data, args.cluster)
+        else:
+            events = open_events(sources, cluster=args.cluster)
     except SourceError as error:
         raise UserError(str(error)) from error
     chosen: Stages = "all" if getattr(args, "stages", "latest") == "all" else "latest"
@@ -256,7 +263,13 @@ def open_log(args: argparse.Namespace, *, stages: Stages | None = None, narrowed
 
 
 def _report(one: Input, account: FileAccount) -> SourceReport:
-    form = "one event a line" if one.is_lines else "lists, pretty-printed or enveloped events"
+    form = (
+        "stored"
+        if one.is_store
+        else "one event a line"
+        if one.is_lines
+        else "lists, pretty-printed or enveloped events"
+    )
     dialects = [name for name, count in account.dialects.most_common() if count and name != KUBE_APISERVER]
     return SourceReport(
         account.name,

@@ -5,7 +5,7 @@ import random
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from kubewitness.look.query import prefilter
@@ -21,6 +21,7 @@ QUESTIONS: list[dict[str, list[str]]] = [
     {"ip": ["203.0.113.77"]},
     {"user": ["mallory"], "code": ["403"]},
     {"resource": ["pods/exec"]},
+    {"resource": ["secrets"], "namespace": ["production"], "name": ["!x"]},
     {"name": ["a/b"]},
     {"outcome": ["denied"], "group": ["dev&ops"]},
 ]
@@ -54,7 +55,8 @@ def line(chooser: random.Random, number: int) -> str:
         "auditID": f"id-{number // 2}" if chooser.random() < 0.3 else f"id-{number}",
         "objectRef": {
             "resource": pick(["secrets", "pods"]) if is_rare else "leases",
-            "name": pick(["important", "a/b", "x"]),
+            "name": pick(["important", "a/b", "x", None]),
+            "namespace": pick(["production", "default", None]),
             "subresource": pick(["exec", "log"]),
         },
         "sourceIPs": [pick(["203.0.113.77", "::ffff:203.0.113.77"]) if is_rare else "10.0.0.1"],
@@ -71,6 +73,7 @@ def line(chooser: random.Random, number: int) -> str:
 @pytest.mark.usefixtures("_way")
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 1 << 30), question=st.sampled_from(QUESTIONS), stages=st.sampled_from(["latest", "all"]))
+@example(seed=35, question={"resource": ["secrets"], "namespace": ["production"], "name": ["!x"]}, stages="latest")
 def test_the_answer_is_that_of_a_full_reading(
     tmp_path: Path, seed: int, question: dict[str, list[str]], stages: str
 ) -> None:
@@ -94,6 +97,29 @@ def test_the_answer_is_that_of_a_full_reading(
             raw = list(answer.exact_bytes([row[0] for row in rows]))
             answers.append((sorted(zip([row[1:] for row in rows], raw, strict=True)), answer.account.unknown))
     assert answers[0] == answers[1]
+
+
+@pytest.mark.usefixtures("_way")
+def test_stages_that_contradict_each_other_are_of_two_requests(tmp_path: Path) -> None:
+    """A later line of the same id, person and time, but about another object, neither hides nor becomes the answer."""
+    path = tmp_path / "audit.log"
+    same = {"user": {"username": "mallory"}, "verb": "delete", "requestReceivedTimestamp": "2026-03-01T00:00:00Z"}
+    first = event(1, stage="RequestReceived", objectRef={"resource": "secrets", "name": "important"}, **same)
+    later = event(1, objectRef={"resource": "pods", "name": "x"}, **same)
+    nameless = event(2, stage="RequestReceived", objectRef={"resource": "secrets"}, **same)
+    filled = event(2, objectRef={"resource": "secrets", "name": "important"}, **same)
+    path.write_text("\n".join([first, nameless, later, filled, *(event(i) for i in range(3, 50))]) + "\n")
+    wanted = filter_of({"verb": ["delete"], "resource": ["secrets"]}, since=None, until=None, now=0)
+    named = filter_of({"verb": ["delete"], "resource": ["secrets"], "name": ["!y"]}, since=None, until=None, now=0)
+    with open_events([str(path)]) as events:
+        for question, given_filter in ((wanted, None), (wanted, wanted), (named, None), (named, named)):
+            answer = events.query(
+                "SELECT audit_id, stage FROM events ORDER BY ALL",
+                where=where(question),
+                unknown=unknown(question),
+                filter_=given_filter,
+            )
+            assert list(answer) == [("id-1", "RequestReceived"), ("id-2", "ResponseComplete")]
 
 
 @pytest.mark.usefixtures("_way")

@@ -198,8 +198,12 @@ FLAGS: tuple[Flag, ...] = (
 )  # fmt: skip
 """The flags, those of each backend in the order in which kube-apiserver checks them."""
 
-BY_NAME = {name: flag for flag in FLAGS for name in (flag.name, flag.alias) if name is not None}
-_ON = {"log": "audit-log-path", "webhook": "audit-webhook-config-file"}
+EXTENSIONS: tuple[Flag, ...] = ()
+"""Flags that kube-apiserver lacks, and would refuse."""
+
+BY_NAME = {name: flag for flag in (*FLAGS, *EXTENSIONS) for name in (flag.name, flag.alias) if name is not None}
+SWITCHES = {"log": "audit-log-path", "webhook": "audit-webhook-config-file"}
+"""The flag that switches each backend on."""
 
 
 def parse(arguments: Sequence[str], server_version: str = "1.36") -> Values:
@@ -235,7 +239,7 @@ def check(values: Values) -> list[str]:
     refused_groups: set[str] = set()
     for flag in FLAGS:
         plugin = flag.group.partition(" ")[0]
-        if flag.check is None or flag.group in refused_groups or not values.text(_ON[plugin]):
+        if flag.check is None or flag.group in refused_groups or not values.text(SWITCHES[plugin]):
             continue
         refusal = flag.check(values, flag.name)
         if refusal is not None:

@@ -31,8 +31,8 @@ _RAW_TYPES: Mapping[FieldType, str] = {
 _BY_PATH = {f.path: f for f in WIRE}
 WIRE_PATHS = frozenset(_BY_PATH)
 
-ENVELOPE = frozenset({"cluster", "source", "dialect", "redacted"})
-_DERIVED = tuple(f for f in FIELDS if f.is_derived and f.column not in ENVELOPE)
+ENVELOPE = frozenset({"cluster", "source", "dialect", "redacted", "log.index", "log.time"})
+DERIVED = tuple(f for f in FIELDS if f.is_derived and f.path not in ENVELOPE)
 
 # the member that a struct of a real Event has; a struct without it was not an object, or is worth a second look
 _ALWAYS_SET = {
@@ -62,7 +62,7 @@ FILLED_LATER = frozenset({
 LEVELS = ("None", "Metadata", "Request", "RequestResponse")
 STAGES = ("RequestReceived", "ResponseStarted", "ResponseComplete", "Panic")
 # ResponseComplete stands first in both, because that settles nearly every row with one comparison
-_RANK = (
+RANK = (
     "CASE stage WHEN 'ResponseComplete' THEN 2 WHEN 'RequestReceived' THEN 0 "
     "WHEN 'ResponseStarted' THEN 1 WHEN 'Panic' THEN 3 END"
 )
@@ -91,13 +91,17 @@ class Key(enum.Enum):
     AUDIT_ID = enum.auto()
     """auditIDs, by a hash: cheap, and enough as long as no two rows share one."""
     REQUEST = enum.auto()
-    """Requests, by a keyed hash over all that stages join by."""
+    """Requests, by a keyed hash over all that stages join by.
+
+    That is what identifies a request, and whatever else the conditions read that no stage changes: a line that says
+    otherwise belongs to no request of this one's, so that it can neither hide it nor be answered for it.
+    """
 
 
 _KEYS: Mapping[Key, tuple[str, ...]] = {
     Key.NONE: (),
     Key.AUDIT_ID: ("auditID",),
-    Key.REQUEST: ("auditID", "user.username", "requestURI", "requestReceivedTimestamp"),
+    Key.REQUEST: ("auditID", "user.username", "requestURI", "requestReceivedTimestamp", "verb"),
 }
 
 
@@ -129,10 +133,12 @@ class Relation:
         *,
         reading: Reading = Reading.TOLERANT,
         key: Key = Key.REQUEST,
+        joined_by: Iterable[str] = (),
     ) -> str:
         """SELECT of flat columns, the derived ones among `columns`, `_odd`, `_rank` and `_key`.
 
-        Only the wire paths `reads` are parsed, and what finding odd rows and joining stages needs.
+        Only the wire paths `reads` are parsed, and what finding odd rows and joining stages needs. Stages are joined
+        by `joined_by`, some of `reads`, too.
         """
         asked = {*reads, "kind", "stage"}
         reads = asked.union(_KEYS[key])
@@ -149,12 +155,13 @@ class Relation:
         floor = (
             f"SELECT {flat}, {cluster} AS cluster, {literal(name)} AS source, "
             f"{dialect} AS dialect, NULL::VARCHAR[] AS redacted, "
-            f"{_odd(asked, reading)} AS _odd, {_RANK} AS _rank, "
-            f"{self._key(key)} AS _key FROM ({raw})"
+            f"NULL::BIGINT AS log_index, NULL::TIMESTAMP AS log_time, "
+            f"{_odd(asked, reading)} AS _odd, {RANK} AS _rank, "
+            f"{self._key(key, joined_by)} AS _key FROM ({raw})"
         )
         derived = "".join(
             f", {self.derived.get(f.column, 'NULL')}::{SQL_TYPES[f.type]} AS {identifier(f.column)}"
-            for f in _DERIVED
+            for f in DERIVED
             if f.column in wanted
         )
         return f"SELECT *{derived} FROM ({floor})"
@@ -173,15 +180,17 @@ class Relation:
         plain |= {parent: struct_type(members) for parent, members in structs.items()}
         return map_literal(plain)
 
-    def _key(self, key: Key) -> str:
+    def _key(self, key: Key, joined_by: Iterable[str]) -> str:
         match key:
             case Key.NONE:
                 return "NULL::UHUGEINT"
             case Key.AUDIT_ID:
                 return f"hash({_raw('auditID')})::UHUGEINT"
             case Key.REQUEST:
-                members = ", chr(0), ".join(_raw(path) for path in _KEYS[key])
-                keyed = f"md5_number(concat({literal(self.nonce)}, {members}))"
+                members = [_raw(path) for path in _KEYS[key]]
+                more = sorted(set(joined_by) - set(_KEYS[key]))
+                members += [f"coalesce({_flat(_BY_PATH[path])}::VARCHAR, chr(1))" for path in more]
+                keyed = f"md5_number(concat({literal(self.nonce)}, {', chr(0), '.join(members)}))"
                 return f"CASE WHEN {_raw('auditID')} IS NOT NULL THEN {keyed} END"
 
 

@@ -19,7 +19,7 @@ has the latest stages. Both relations have the columns of `event.fields` by flat
 # ruff: noqa: S608 - writing SQL is what this module is for; names and texts go through identifier() and literal()
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -124,17 +124,18 @@ class Events:
         connection = locked(paths, self._memory_bytes)
         try:
             check_select(connection, sql)
-            where, unknown = (_bracket(connection, condition) for condition in (where, unknown))
+            where, unknown = (bracket(connection, condition) for condition in (where, unknown))
             question = self._plan(connection, sql, where, unknown, stages, keeps_bytes)
             question = replace(question, reads=question.reads.union(tests))
             if not question.is_ordered and not keeps_bytes:
                 connection.execute("SET preserve_insertion_order = false")
             scan = self._scan = Scan(connection, self._relation(question.used), question, self._files, picks=picks)
             account = self._read(scan, stages)
-            account.unknown = _count(connection, "_match = 2 AND NOT _odd")
+            account.unknown = count_hits(connection, "_match = 2 AND NOT _odd")
             _create_views(connection, question)
             seal(connection)
-            return Answer(connection.execute(_without_twins(connection, sql)), connection, scan, account)
+            rows = connection.execute(without_twins(connection, sql))
+            return Answer(rows, connection, lambda wanted: _exact_bytes(scan, wanted), account)
         except engine_errors() as exc:
             connection.close()
             raise QueryError(tidy(exc)) from exc
@@ -183,15 +184,16 @@ class Events:
         connection.execute("DROP VIEW requests")
         connection.execute("DROP VIEW events")
         used = sorted({*columns, *deciding}, key=COLUMNS.index)
-        decides = _wire_paths(deciding)
+        decides = wire_paths(deciding)
         return Question(
             tuple(columns),
             tuple(used),
-            _wire_paths(used),
+            wire_paths(used),
             where,
             unknown,
             joins_stages=stages == "latest" or re.search(r"\brequests\b", sql, re.IGNORECASE) is not None,
             changes_with_stage=not decides <= SAME_IN_EVERY_STAGE | FILLED_LATER,
+            joined_by=decides & SAME_IN_EVERY_STAGE,
             filled_later=tuple(by_path(path).column for path in sorted(decides & FILLED_LATER)),
             is_ordered=not ignores_order(plan),
             keeps_bytes=keeps_bytes,
@@ -205,13 +207,13 @@ class Events:
         if not any(one.shares_audit_ids for one in self.inputs):
             account = Account(scan.read(self.inputs, Key.AUDIT_ID, keeps_every_row=every))
             if not _shares_keys(scan.connection):  # every row is a request of its own, or the only one of it here
-                if not _has_doubt(scan.connection):
+                if not has_doubt(scan.connection):
                     return account
                 every = True
         account = Account(scan.read(self.inputs, Key.REQUEST, keeps_every_row=every))
-        if not every and _has_doubt(scan.connection):
+        if not every and has_doubt(scan.connection):
             account = Account(scan.read(self.inputs, Key.REQUEST, keeps_every_row=True))
-        _keep_latest(scan.connection)
+        keep_latest(scan.connection)
         return account
 
 
@@ -221,7 +223,7 @@ class Answer:
 
     _rows: "duckdb.DuckDBPyConnection"
     _connection: "duckdb.DuckDBPyConnection"
-    _scan: Scan
+    _exact: Callable[[list[int]], Iterator[bytes]]
     account: Account
 
     @property
@@ -240,16 +242,21 @@ class Answer:
 
     def exact_bytes(self, rows: Iterable[int]) -> Iterator[bytes]:
         """Give the bytes of these Events (`_row` of `events`) as they stand in the input, in the order of `rows`."""
-        from kubewitness.look.query.scan_bytes import exact_bytes
-
-        return exact_bytes(self._scan, list(rows))
+        return self._exact(list(rows))
 
     def close(self) -> None:
         """Give the memory of the answer back."""
         self._connection.close()
 
 
-def _bracket(connection: "duckdb.DuckDBPyConnection", condition: str) -> str:
+def _exact_bytes(scan: Scan, rows: list[int]) -> Iterator[bytes]:
+    from kubewitness.look.query.scan_bytes import exact_bytes
+
+    return exact_bytes(scan, rows)
+
+
+def bracket(connection: "duckdb.DuckDBPyConnection", condition: str) -> str:
+    """Take a condition that is one, whatever it ends with. Raises QueryError."""
     if condition in {"TRUE", "FALSE"}:
         return condition
     bracketed = f"({condition}\n)"  # the line end ends a comment
@@ -262,7 +269,7 @@ def _plan_of(connection: "duckdb.DuckDBPyConnection", sql: str) -> str:
     return str(row[1]) if row else "[]"
 
 
-def _wire_paths(columns: Iterable[str]) -> frozenset[str]:
+def wire_paths(columns: Iterable[str]) -> frozenset[str]:
     """Give the members of an Event from which these columns are made."""
     found = {by_column(column).path for column in columns}
     if derived := found - WIRE_PATHS - ENVELOPE:
@@ -273,30 +280,43 @@ def _wire_paths(columns: Iterable[str]) -> frozenset[str]:
     return frozenset(found & WIRE_PATHS)
 
 
-def _count(connection: "duckdb.DuckDBPyConnection", condition: str) -> int:
+def count_hits(connection: "duckdb.DuckDBPyConnection", condition: str) -> int:
+    """Count rows of `hits`."""
     row = connection.execute(f"SELECT count(*) FROM hits WHERE {condition}").fetchone()
     return int(row[0]) if row else 0
 
 
-def _has_doubt(connection: "duckdb.DuckDBPyConnection") -> bool:
-    return _count(connection, "_match > 0 AND _doubt AND NOT _odd") > 0
+def has_doubt(connection: "duckdb.DuckDBPyConnection") -> bool:
+    """Say whether a later stage of what matched might not match."""
+    return count_hits(connection, "_match > 0 AND _doubt AND NOT _odd") > 0
 
 
 def _shares_keys(connection: "duckdb.DuckDBPyConnection") -> bool:
     shared = "SELECT _key FROM hits WHERE NOT _odd GROUP BY _key HAVING count(*) > 1"
     row = connection.execute("SELECT count(_key) = count(DISTINCT _key) FROM hits WHERE NOT _odd").fetchone()
     is_distinct = bool(row and row[0])
-    return not is_distinct and _count(connection, f"_match > 0 AND NOT _odd AND _key IN ({shared})") > 0
+    return not is_distinct and count_hits(connection, f"_match > 0 AND NOT _odd AND _key IN ({shared})") > 0
 
 
-def _keep_latest(connection: "duckdb.DuckDBPyConnection") -> None:
-    """Unmark every row of a request but one of its latest stage; of copies, the one that matches."""
-    if _shares_keys(connection):
-        connection.execute(
-            "UPDATE hits SET _match = 0 WHERE rowid IN (SELECT r FROM (SELECT rowid AS r, row_number() OVER ("
-            "PARTITION BY _key ORDER BY _rank DESC, _match = 1 DESC, _match = 2 DESC, rowid) AS n "
-            "FROM hits WHERE _key IS NOT NULL AND NOT _odd) WHERE n > 1)"
-        )
+def keep_latest(connection: "duckdb.DuckDBPyConnection") -> None:
+    """Unmark every row of a request but one of its latest stage; of copies, the one that matches.
+
+    Rows with one key that name different objects are different requests; one that lacks a name is a stage of any.
+    """
+    if not _shares_keys(connection):
+        return
+    connection.execute(
+        "UPDATE hits SET _match = 0 WHERE rowid IN (SELECT r FROM (SELECT rowid AS r, row_number() OVER ("
+        "PARTITION BY _key, _filled ORDER BY _rank DESC, _match = 1 DESC, _match = 2 DESC, rowid) AS n "
+        "FROM hits WHERE _key IS NOT NULL AND NOT _odd) WHERE n > 1)"
+    )
+    connection.execute(
+        "UPDATE hits SET _match = 0 WHERE rowid IN (SELECT early.rowid FROM hits AS early JOIN ("
+        "SELECT _key, _filled, max(_rank) AS _rank FROM hits WHERE NOT _odd GROUP BY _key, _filled) AS late "
+        "ON early._key = late._key AND early._rank < late._rank AND len(list_filter(list_zip(early._filled, "
+        "late._filled), lambda pair: pair[1] <> pair[2])) = 0 WHERE early._match > 0 AND NOT early._odd "
+        "AND list_contains(list_transform(early._filled, lambda name: name IS NULL), TRUE))"
+    )
 
 
 def _create_views(connection: "duckdb.DuckDBPyConnection", question: Question) -> None:
@@ -308,7 +328,7 @@ def _create_views(connection: "duckdb.DuckDBPyConnection", question: Question) -
     connection.execute(f"CREATE VIEW requests AS {select} {latest})")
 
 
-def _without_twins(connection: "duckdb.DuckDBPyConnection", sql: str) -> str:
+def without_twins(connection: "duckdb.DuckDBPyConnection", sql: str) -> str:
     """Leave the second names out of what `SELECT *` gives."""
     names = {row[0] for row in connection.execute(f"DESCRIBE {sql}").fetchall()}
     twins = [name for name in (*ALIASES, *STRUCTS, "_row") if name in names]

@@ -11,8 +11,8 @@ one Event a line); in *blocks* (.gz, lines too long for the engine, .zst that th
 (every other shape: all of it through the tolerant path).
 
 Columns of `hits` besides those asked for: `_match` (1 yes, 2 unknown, 0 kept for its key), `_odd`, `_rank` of the
-stage, `_doubt` (a later stage may not match), `_key` of the request, `_part` (index into `parts`) and `_place` (index
-within a rescued part).
+stage, `_doubt` (a later stage may not match), `_key` of the request, `_filled` (what an early stage of it may lack),
+`_part` (index into `parts`) and `_place` (index within a rescued part).
 """
 
 # ruff: noqa: S608 - writing SQL is what this module is for; names and texts go through identifier() and literal()
@@ -80,6 +80,8 @@ class Question:
     joins_stages: bool = True
     changes_with_stage: bool = False
     """The conditions read what an early stage of a request does not tell about the latest."""
+    joined_by: frozenset[str] = frozenset()
+    """Wire paths that the conditions read and that are the same in every stage of a request."""
     filled_later: tuple[str, ...] = ()
     """Columns that the conditions read and that an early stage may lack."""
     is_ordered: bool = True
@@ -352,7 +354,9 @@ class Scan:
         if self.parts:
             now = self.parts[part]
             name, reading, has_places = now.input.name, now.reading, now.places is not None
-        rows = self.relation.select(q.reads, q.used, path, options, name, reading=reading, key=self.key)
+        rows = self.relation.select(
+            q.reads, q.used, path, options, name, reading=reading, key=self.key, joined_by=q.joined_by
+        )
         match = "1" if q.where == "TRUE" else f"CASE WHEN {q.where} THEN 1 WHEN {q.unknown} THEN 2 ELSE 0 END"
         names = [identifier(column) for column in q.columns]
         if self.keeps_every_row:
@@ -360,10 +364,12 @@ class Scan:
         columns = "".join(f"{name}, " for name in names)
         lacking = " OR ".join(f"{identifier(column)} IS NULL" for column in q.filled_later)
         doubt = f"_rank < 2 AND ({lacking})" if lacking else "FALSE"
+        filled = ", ".join(map(identifier, q.filled_later))
         place = ", row_number() OVER () - 1 AS _n" if has_places else ", NULL AS _n"
         return (
             f"SELECT {columns}({match})::TINYINT AS _match, CASE WHEN _odd THEN TRUE ELSE FALSE END AS _odd, "
-            f"_rank::TINYINT AS _rank, {doubt} AS _doubt, _key, {part} AS _part, _n::INTEGER AS _place "
+            f"_rank::TINYINT AS _rank, {doubt} AS _doubt, _key, [{filled}]::VARCHAR[] AS _filled, "
+            f"{part} AS _part, _n::INTEGER AS _place "
             f"FROM (SELECT {self._names()}{place} FROM ({rows})) "
             f"WHERE {'TRUE' if reading is Reading.TRUSTED else self._keep()}"
         )
@@ -405,7 +411,9 @@ class Scan:
         """Give the numbers of lines for which the condition holds, as the engine counts: blank lines have none."""
         q, now = self.question, self.parts[part]
         options = _unpacking(now.input) if now.lines is None else _BLOCK_OPTIONS
-        rows = self.relation.select(q.reads, q.used, path, options, reading=now.reading, key=self.key)
+        rows = self.relation.select(
+            q.reads, q.used, path, options, reading=now.reading, key=self.key, joined_by=q.joined_by
+        )
         found = self.connection.cursor().execute(
             f"SELECT n FROM (SELECT row_number() OVER () - 1 AS n, * FROM (SELECT {self._names()} FROM ({rows}))) "
             f"WHERE {condition}"
