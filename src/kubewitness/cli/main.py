@@ -40,6 +40,7 @@ GROUPS: dict[str, dict[str, str]] = {
     "Decide what is logged": {
         "policy": "check, evaluate, explain, compare and prove audit policies",
         "apiserver": "turn auditing on, check how it is set up, prove it, watch over it",
+        "emit": "write the audit events kube-apiserver would write for described requests",
     },
     "Keep the log": {
         "serve": "receive audit events from kube-apiserver and keep them as evidence",
