@@ -15,7 +15,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Self
@@ -227,7 +227,8 @@ class Server:
     def kill(self) -> None:
         """SIGKILL, and wait."""
         if self.process.poll() is None:
-            os.kill(getattr(self, "pid", self.process.pid), signal.SIGKILL)
+            with suppress(ProcessLookupError):  # under strace the process that we started may live on for a moment
+                os.kill(getattr(self, "pid", self.process.pid), signal.SIGKILL)
             self.process.wait(10)
         self._reader.join(10)
         assert self.process.stderr is not None
