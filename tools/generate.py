@@ -13,6 +13,7 @@ from pathlib import Path
 
 from kubewitness.cli.main import COMMANDS, help_text, parser_of
 from tools.generated_fields import render_fields
+from tools.generated_findings import render_findings
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"
@@ -128,6 +129,8 @@ def fields_page() -> str:
 def pages() -> dict[Path, str]:
     """Every generated page with its text."""
     out = {REFERENCE / "commands" / "index.md": commands_index(), REFERENCE / "fields.md": fields_page()}
+    findings = REFERENCE / "policy-findings.md"
+    out[findings] = render_findings(findings.read_text("utf-8"))
     for name in commands():
         out[REFERENCE / "commands" / f"{name}.md"] = command_page(name)
     return out
