@@ -28,6 +28,9 @@ class ServeMetrics(ReceiverMetrics):
         self.head_time = gauge("seal_checkpoint_timestamp_seconds", "When the latest head was signed", "cluster")
         self.seal_failing = gauge("seal_failing", "1 while no head can be made", "cluster")
         self.indexed = gauge("index_events", "Events that the index holds", "cluster")
+        self.index_failing = gauge(
+            "index_failing", "1 while the index cannot be made; questions work without", "cluster"
+        )
         self.disk_free = gauge("disk_free_bytes", "Bytes that may still be written to the data directory's disk")
         self.disk_size = gauge("disk_size_bytes", "Size of the data directory's disk")
         self.reload_failed = gauge("config_reload_failed", "1 while files on the disk are broken and older ones serve")
