@@ -13,6 +13,7 @@ from pathlib import Path
 
 from kubewitness.cli.main import COMMANDS, help_text, parser_of
 from tools.generated_fields import render_fields
+from tools.generated_findings import render_setup_findings
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"
@@ -125,9 +126,15 @@ def fields_page() -> str:
     return HEAD + render_fields()
 
 
+def setup_findings_page() -> str:
+    """The table of what `apiserver check` finds."""
+    return HEAD + render_setup_findings()
+
+
 def pages() -> dict[Path, str]:
     """Every generated page with its text."""
     out = {REFERENCE / "commands" / "index.md": commands_index(), REFERENCE / "fields.md": fields_page()}
+    out[REFERENCE / "apiserver-findings.md"] = setup_findings_page()
     for name in commands():
         out[REFERENCE / "commands" / f"{name}.md"] = command_page(name)
     return out
