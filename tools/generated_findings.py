@@ -1,28 +1,15 @@
-"""Write the page of what `apiserver check` finds, from its table of codes."""
+"""The tables of findings in policies and setups, drawn from their registries into the pages that explain them."""
 
-from kubewitness.apiserver.findings import CODES
+import re
+from collections.abc import Mapping
 
-_HEAD = """\
-# Findings in the setup of a server
+from kubewitness.policy.findings import Code
 
-What `kubewitness apiserver check` can find.
-Findings in the policy itself keep [their own codes](policy-findings.md).
-
-- **refused**: kube-apiserver, or its pod, does not start.
-  Where the server has a sentence of its own for it, the message is that sentence.
-- **wrong**: it starts, and evidence is lost or never made; or the profile that was asked for wants something else.
-  Such a finding ends with exit code 1.
-- **risky**: it works, at a risk.
-  `--fail-on risky` makes it count.
-
-Each finding names file and line, and where there is one the line to paste, in the form of that file.
-
-| code | severity | meaning |
-|---|---|---|
-"""
+_TABLE = re.compile(r"(<!-- codes: [^>]*-->\n).*?(<!-- end -->)", re.DOTALL)
 
 
-def render_setup_findings() -> str:
-    """Give the page."""
-    rows = [f"| {code.code} | {code.severity.value} | {code.summary} |\n" for _, code in sorted(CODES.items())]
-    return _HEAD + "".join(rows)
+def render_findings(page: str, codes: Mapping[str, Code]) -> str:
+    """Put the table of codes between the marks of the page."""
+    rows = [f"| {code.code} | {code.severity.value} | {code.summary} |\n" for _, code in sorted(codes.items())]
+    table = "| code | severity | meaning |\n|---|---|---|\n" + "".join(rows)
+    return _TABLE.sub(lambda found: found[1] + table + found[2], page)

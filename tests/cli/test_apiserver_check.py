@@ -81,7 +81,7 @@ def test_text_says_what_to_paste(check):
     """file:line:column, severity, code, what; then the line to paste; then the verdict and notes."""
     report = check(FIXTURES / "kubeadm.yaml")
     assert report.code == 1
-    assert report.lines[0].startswith(f"{FIXTURES / 'kubeadm.yaml'}:14:1: wrong KW420: --audit-policy-file is not set")
+    assert report.lines[0].startswith(f"{FIXTURES / 'kubeadm.yaml'}:14:1: wrong KW620: --audit-policy-file is not set")
     assert report.lines[1] == "    paste: - --audit-policy-file=/etc/kubernetes/audit-policy.yaml"
     assert "kube-apiserver 1.36 starts; 2 wrong" in report.out
 
@@ -94,15 +94,15 @@ def test_json_and_sarif(check, manifest):
     [found] = json.loads(check(manifest, "-o", "json").out)
     assert (found["starts"], found["serverVersion"], found["form"]) == (False, "1.36", "static pod manifest")
     assert [(one["code"], one["line"], one["paste"]) for one in found["findings"]] == [
-        ("KW403", line, "- --audit-log-maxage=366")
+        ("KW603", line, "- --audit-log-maxage=366")
     ]
     sarif = json.loads(check(manifest, "-o", "sarif").out)
     jsonschema.validate(sarif, SARIF)
     [result] = sarif["runs"][0]["results"]
-    assert (result["ruleId"], result["level"]) == ("KW403", "error")
+    assert (result["ruleId"], result["level"]) == ("KW603", "error")
     assert result["locations"][0]["physicalLocation"]["region"]["startLine"] == line
     rules = {rule["id"] for rule in sarif["runs"][0]["tool"]["driver"]["rules"]}
-    assert {"KW403", "KW207"} <= rules
+    assert {"KW603", "KW207"} <= rules
 
 
 def test_from_a_pipe_with_a_policy(check, tmp_path):
@@ -176,10 +176,10 @@ def _of(report, process):
 def test_the_running_server(check, server):
     """--live reads the command line and the files of the process; a log that was deleted under it is found."""
     process, log = server
-    assert "KW440" not in [one["code"] for one in _of(check("--live", "-o", "json"), process)]
+    assert "KW640" not in [one["code"] for one in _of(check("--live", "-o", "json"), process)]
     log.unlink()
     time.sleep(0.05)
-    found = next(one for one in _of(check("--live", "-o", "json"), process) if one["code"] == "KW440")
+    found = next(one for one in _of(check("--live", "-o", "json"), process) if one["code"] == "KW640")
     assert f"process {process.pid} writes to {log}, which was deleted" in found["message"]
 
 

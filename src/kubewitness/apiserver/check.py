@@ -30,7 +30,7 @@ from kubewitness.emit.backends import options
 from kubewitness.emit.backends.flagvalues import FlagError
 from kubewitness.policy.check import Report as PolicyReport
 from kubewitness.policy.check import check as check_policy
-from kubewitness.policy.findings import Severity
+from kubewitness.policy.findings import Mode, Profile, Severity
 
 _CHECKS = (
     *checks_flags.CHECKS,
@@ -39,6 +39,9 @@ _CHECKS = (
     *checks_sizing.CHECKS,
     *checks_profiles.CHECKS,
 )
+
+
+_CONFLICT = "KW512"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,7 @@ def _unreadable(setup: Setup, version: str) -> Iterator[SetupFinding]:
     for flag in setup.flags:
         if not flag.name.startswith("audit-"):
             continue
-        code = "KW402" if flag.name in options.BY_NAME else "KW401"
+        code = "KW602" if flag.name in options.BY_NAME else "KW601"
         try:
             options.parse([flag.argument()], version)
         except FlagError as exc:
@@ -142,10 +145,14 @@ def _policy(
             line, column = setup.place("audit-policy-file")
             message = f'loading audit policy file: failed to read file path "{path}": there is no file {host}'
             finding = SetupFinding(
-                "KW404", Severity.REFUSED, setup.file, line, column, message, "write one, then start"
+                "KW604", Severity.REFUSED, setup.file, line, column, message, "write one, then start"
             )
             return None, file, [finding]
-    return (None if text is None else check_policy(text, _two(version))), file, []
+    if text is None:
+        return None, file, []
+    modes = [values.text(f"audit-{plugin}-mode") for plugin in ("log", "webhook")]
+    mode = Mode.BLOCKING_STRICT if Mode.BLOCKING_STRICT.value in modes else Mode.BATCH
+    return check_policy(text, _two(version), Profile(question.profile), mode), file, []
 
 
 def _two(version: str) -> str:
@@ -158,12 +165,14 @@ def _policy_findings(context: Context) -> Iterator[SetupFinding]:
         return
     is_inline = bool(context.setup.inline_policy) and context.policy_file == context.setup.file
     for one in context.policy.findings:
+        if one.severity is Severity.NOTE or one.code == _CONFLICT:  # `policy check --show note` and our own note say it
+            continue
         line = context.setup.inline_policy_line if is_inline else one.line
         where = f"{one.path}: " if one.path else ""
         yield SetupFinding(one.code, one.severity, context.policy_file, line, one.column, where + one.message, one.help)
     if not context.policy.accepted:
         message = f"loading audit policy file: {context.policy.server_error}: the server does not start"
-        yield context.finding("KW404", context.setup.place("audit-policy-file"), message)
+        yield context.finding("KW604", context.setup.place("audit-policy-file"), message)
 
 
 def _webhook(context: Context) -> Iterator[SetupFinding]:
@@ -176,13 +185,13 @@ def _webhook(context: Context) -> Iterator[SetupFinding]:
     if data is None or host is None:
         if host is not None and context.setup.form is not Form.MINIKUBE:
             message = f"initializing audit webhook: stat {path}: no such file or directory"
-            yield context.finding("KW417", place, message)
+            yield context.finding("KW617", place, message)
         return
     try:
         config = kubeconfig.read(data)
     except EditError as exc:
         message = f"initializing audit webhook: invalid configuration: {exc}"
-        yield context.finding("KW417", exc.line, message, file=host)
+        yield context.finding("KW617", exc.line, message, file=host)
         return
 
     def read_file(name: str) -> bytes | None:
@@ -214,7 +223,7 @@ def _user(context: Context) -> Iterator[SetupFinding]:
             message = (
                 f"the server runs as user {uid}, who cannot {verb} {target} (mode {facts.mode:04o}, owner {facts.uid})"
             )
-            yield context.finding("KW428", context.setup.place(name), message, paste=f"chown {uid} {target}")
+            yield context.finding("KW628", context.setup.place(name), message, paste=f"chown {uid} {target}")
 
 
 def _not_seen(context: Context) -> Iterator[str]:

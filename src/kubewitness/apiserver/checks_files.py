@@ -25,12 +25,12 @@ def missing(context: Context) -> Iterator[SetupFinding]:
             if mount.host_type not in _CREATES:
                 message = f"{mount.host} is not there, and {mount.host_type} does not make it: the pod does not start"
                 yield context.finding(
-                    "KW406", mount.volume_line, message, paste=_make(mount.host, wants_file=wants_file)
+                    "KW606", mount.volume_line, message, paste=_make(mount.host, wants_file=wants_file)
                 )
         elif facts.is_directory == wants_file:
             found = "a directory" if facts.is_directory else "no directory"
             message = f"{mount.host} is {found}, but its type is {mount.host_type}: the pod does not start"
-            yield context.finding("KW406", mount.volume_line, message, paste=_make(mount.host, wants_file=wants_file))
+            yield context.finding("KW606", mount.volume_line, message, paste=_make(mount.host, wants_file=wants_file))
 
 
 def _make(path: str, *, wants_file: bool) -> str:
@@ -54,19 +54,19 @@ def log_directory(context: Context) -> Iterator[SetupFinding]:
     if facts is None:
         if mount is not None and mount.host_type == "":
             message = f"{directory} is not there, and its hostPath has no type that makes it"
-            yield context.finding("KW427", mount.volume_line, message, paste="type: DirectoryOrCreate")
+            yield context.finding("KW627", mount.volume_line, message, paste="type: DirectoryOrCreate")
         return
     line = context.setup.place("audit-log-path")
     if facts.mode & (stat.S_IWGRP | stat.S_IWOTH) and not facts.mode & stat.S_ISVTX:
         message = f"{directory} (mode {facts.mode:04o}) lets others take the log away"
-        yield context.finding("KW464", line, message, paste=f"chmod 0700 {directory}")
+        yield context.finding("KW664", line, message, paste=f"chmod 0700 {directory}")
     if facts.mode & (stat.S_IXGRP | stat.S_IXOTH | stat.S_IRGRP | stat.S_IROTH):
         names = [name for name in context.files.names(directory) if _is_log(name, host)]
         for name in names:
             found = context.files.facts(f"{directory}/{name}")
             if found is not None and found.mode & (stat.S_IRGRP | stat.S_IROTH):
                 message = f"{directory}/{name} (mode {found.mode:04o}) is readable by {_others(found.mode, found.gid)}"
-                yield context.finding("KW463", line, message, paste=f"chmod 0600 {directory}/{name}")
+                yield context.finding("KW663", line, message, paste=f"chmod 0600 {directory}/{name}")
 
 
 def _is_log(name: str, log: str) -> bool:
@@ -94,10 +94,10 @@ def deciding_files(context: Context) -> Iterator[SetupFinding]:
             continue
         if facts.mode & (stat.S_IWGRP | stat.S_IWOTH):
             message = f"{host} (mode {facts.mode:04o}) can be changed by others than its owner"
-            yield context.finding("KW464", context.setup.place(name), message, paste=f"chmod go-w {host}")
+            yield context.finding("KW664", context.setup.place(name), message, paste=f"chmod go-w {host}")
         if "webhook" in name and facts.mode & (stat.S_IRGRP | stat.S_IROTH):
             message = f"{host} (mode {facts.mode:04o}) holds credentials and can be read by others"
-            yield context.finding("KW465", context.setup.place(name), message, paste=f"chmod 0600 {host}")
+            yield context.finding("KW665", context.setup.place(name), message, paste=f"chmod 0600 {host}")
 
 
 def among_the_static_pods(context: Context) -> Iterator[SetupFinding]:
@@ -113,7 +113,7 @@ def among_the_static_pods(context: Context) -> Iterator[SetupFinding]:
         is_backup = not name.endswith(_MANIFEST_ENDS) or own.partition(".")[0] in name
         if is_backup:
             message = f"{name} lies beside it: the kubelet runs every file there, so an old manifest may win"
-            yield context.finding("KW439", 1, message, paste=f"mv {directory}/{name} /root/")
+            yield context.finding("KW639", 1, message, paste=f"mv {directory}/{name} /root/")
 
 
 CHECKS = (missing, log_directory, deciding_files, among_the_static_pods)

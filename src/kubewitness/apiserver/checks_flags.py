@@ -7,7 +7,6 @@ from kubewitness.apiserver.distros import DISTROS
 from kubewitness.apiserver.findings import SetupFinding
 from kubewitness.apiserver.setup import Form
 from kubewitness.emit.backends import options
-from kubewitness.event.types import Stage
 
 # Attempts of the webhook, and the growth of its pauses: 5 in all, 1.5 times each, stretched by up to a fifth.
 _PAUSES = 1 + 1.5 + 1.5**2 + 1.5**3
@@ -22,7 +21,7 @@ def refusals(context: Context) -> Iterator[SetupFinding]:
     for text in options.check(context.values):
         name = next((flag.name for flag in options.FLAGS if _is_about(text, flag, context)), "audit-log-path")
         flag = options.BY_NAME[name]
-        yield context.flag("KW403", name, text, flag.default_of(context.values.server_version))
+        yield context.flag("KW603", name, text, flag.default_of(context.values.server_version))
 
 
 def _is_about(text: str, flag: options.Flag, context: Context) -> bool:
@@ -33,10 +32,10 @@ def backends(context: Context) -> Iterator[SetupFinding]:
     """Look whether anything is recorded and goes anywhere."""
     if not context.values.text("audit-policy-file"):
         message = "--audit-policy-file is not set: no event is recorded, whatever else is set"
-        yield context.flag("KW420", "audit-policy-file", message, _usual(context)[0])
+        yield context.flag("KW620", "audit-policy-file", message, _usual(context)[0])
     if not context.has_log and not context.has_webhook:
         message = "neither --audit-log-path nor --audit-webhook-config-file is set: events go nowhere"
-        yield context.flag("KW421", "audit-log-path", message, _usual(context)[1])
+        yield context.flag("KW621", "audit-log-path", message, _usual(context)[1])
 
 
 def _usual(context: Context) -> tuple[str, str]:
@@ -66,7 +65,7 @@ def repeated(context: Context) -> Iterator[SetupFinding]:
             continue
         if known.name in last:
             message = f"--{known.name} is given in line {last[known.name]} already: only this value holds"
-            yield context.finding("KW437", (flag.line, flag.column), message, "take the other one away")
+            yield context.finding("KW637", (flag.line, flag.column), message, "take the other one away")
         last[known.name] = flag.line
 
 
@@ -76,7 +75,7 @@ def without_effect(context: Context) -> Iterator[SetupFinding]:
         why = _idle(context, name)
         if why:
             yield context.flag(
-                "KW436", name, f"--{name} has no effect: {why}", help_="take it away, or set what it needs"
+                "KW636", name, f"--{name} has no effect: {why}", help_="take it away, or set what it needs"
             )
 
 
@@ -110,17 +109,17 @@ def rotation(context: Context) -> Iterator[SetupFinding]:
     found = options.rotation(context.values)
     if found.max_bytes is None:
         yield context.flag(
-            "KW434", "audit-log-maxsize", "the log is never rotated and grows until the disk is full", "100"
+            "KW634", "audit-log-maxsize", "the log is never rotated and grows until the disk is full", "100"
         )
         return
     if not found.max_backups and not found.max_age_days:
         message = "rotated files are kept for ever: the disk fills"
-        yield context.flag("KW434", "audit-log-maxbackup", message, "10")
+        yield context.flag("KW634", "audit-log-maxbackup", message, "10")
     truncates = context.values.is_on("audit-log-truncate-enabled")
     mebibytes = found.max_bytes // options.MEBIBYTE
     if mebibytes < _LARGEST_EVENT_MIB and not truncates:
         message = f"an event larger than {mebibytes} MiB is lost, with only a line in the server's own log"
-        yield context.flag("KW451", "audit-log-maxsize", message, "100")
+        yield context.flag("KW651", "audit-log-maxsize", message, "100")
 
 
 def modes(context: Context) -> Iterator[SetupFinding]:
@@ -133,22 +132,18 @@ def modes(context: Context) -> Iterator[SetupFinding]:
             continue
         if plugin == "webhook" and mode in ("blocking", "blocking-strict"):
             message = f"{mode}: every request waits for the receiver; when it is away, up to 90 s a stage"
-            yield context.flag("KW456", name, message, "batch")
+            yield context.flag("KW656", name, message, "batch")
         if plugin == "log" and mode == "blocking-strict":
             message = "blocking-strict: when the log cannot be written, every request is answered with 500"
-            yield context.flag("KW457", name, message, "blocking", "keep it if no event may be lost at any price")
-        policy = context.policy.document.policy if context.policy is not None else None
-        if mode == "blocking-strict" and policy is not None and Stage.REQUEST_RECEIVED in policy.omit_stages:
-            message = "it rejects requests only at RequestReceived, which the policy omits: nothing is ever rejected"
-            yield context.flag("KW438", name, message, help_="take RequestReceived out of omitStages, or use blocking")
+            yield context.flag("KW657", name, message, "blocking", "keep it if no event may be lost at any price")
         if values.is_on(f"audit-{plugin}-truncate-enabled"):
             size = values.number(f"audit-{plugin}-truncate-max-event-size")
             message = f"events above {size:,} bytes lose both bodies, and what is still too large is dropped"
             help_ = "needed only for a receiver with a limit"
-            yield context.flag("KW450", f"audit-{plugin}-truncate-enabled", message, "false", help_)
+            yield context.flag("KW650", f"audit-{plugin}-truncate-enabled", message, "false", help_)
     if context.has_log and values.text("audit-log-format") == "legacy":
         message = "legacy: a line of text without levels, bodies, annotations and object names"
-        yield context.flag("KW459", "audit-log-format", message, "json")
+        yield context.flag("KW659", "audit-log-format", message, "json")
 
 
 def backoff(context: Context) -> Iterator[SetupFinding]:
@@ -159,7 +154,7 @@ def backoff(context: Context) -> Iterator[SetupFinding]:
     if initial_s < _SAFE_BACKOFF_S:
         survived = initial_s * _PAUSES
         message = f"the receiver may be away for {survived:.0f} s: a batch is tried 5 times, then dropped for good"
-        yield context.flag("KW458", "audit-webhook-initial-backoff", message, "30s", "30s survives some 4 minutes")
+        yield context.flag("KW658", "audit-webhook-initial-backoff", message, "30s", "30s survives some 4 minutes")
 
 
 CHECKS = (refusals, backends, repeated, without_effect, rotation, modes, backoff)

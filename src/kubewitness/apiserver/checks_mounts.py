@@ -21,12 +21,12 @@ def policy_is_seen(context: Context) -> Iterator[SetupFinding]:
         if mount is None:
             message = f"{path} is not mounted: the server says `no such file or directory` and does not start"
             paste = _mount_lines(path, name.removesuffix("-file").removesuffix("-config"), "File", read_only=True)
-            yield context.finding("KW405", context.setup.place(name), message, paste=paste)
+            yield context.finding("KW605", context.setup.place(name), message, paste=paste)
             continue
         yield from _file_mount(context, mount, path)
         if not mount.is_read_only:
             message = f"{mount.path} is mounted writable: a server that was taken over can change it"
-            yield context.finding("KW466", mount.line, message, paste="readOnly: true")
+            yield context.finding("KW666", mount.line, message, paste="readOnly: true")
 
 
 def _file_mount(context: Context, mount: Mount, path: str) -> Iterator[SetupFinding]:
@@ -34,17 +34,17 @@ def _file_mount(context: Context, mount: Mount, path: str) -> Iterator[SetupFind
     if not mount.host:
         if mount.kind == "none":
             message = f"the volume {mount.volume} is not defined: the pod is refused"
-            yield context.finding("KW406", mount.line, message, paste=f"- name: {mount.volume}")
+            yield context.finding("KW606", mount.line, message, paste=f"- name: {mount.volume}")
         return
     if is_itself and mount.host_type in _DIRECTORY_TYPES and not mount.sub_path:
         message = f"{mount.host} is mounted as a directory ({mount.host_type}), but {path} must be a file"
-        yield context.finding("KW406", mount.volume_line, message, paste="type: File")
+        yield context.finding("KW606", mount.volume_line, message, paste="type: File")
     if is_itself and not mount.host_type:
         message = f"no type: when {mount.host} is missing, a directory of that name is made, and the server fails on it"
-        yield context.finding("KW425", mount.volume_line, message, paste="type: File")
+        yield context.finding("KW625", mount.volume_line, message, paste="type: File")
     if is_itself and mount.host_type == "FileOrCreate":
         message = f"FileOrCreate: when {mount.host} is missing, an empty file is made, and the server refuses it"
-        yield context.finding("KW425", mount.volume_line, message, paste="type: File")
+        yield context.finding("KW625", mount.volume_line, message, paste="type: File")
 
 
 def log_is_seen(context: Context) -> Iterator[SetupFinding]:
@@ -57,24 +57,24 @@ def log_is_seen(context: Context) -> Iterator[SetupFinding]:
     if mount is None:
         message = f"{directory} is not mounted: the log lies inside the container and is gone when it restarts"
         paste = _mount_lines(directory, "audit-log", "DirectoryOrCreate", read_only=False)
-        yield context.finding("KW423", context.setup.place("audit-log-path"), message, paste=paste)
+        yield context.finding("KW623", context.setup.place("audit-log-path"), message, paste=paste)
         return
     if not mount.host:
         message = f"the log lies in {_volume(mount)}: it goes with the pod"
         paste = f"hostPath: {{path: {directory}, type: DirectoryOrCreate}}"
-        yield context.finding("KW423", mount.volume_line, message, paste=paste)
+        yield context.finding("KW623", mount.volume_line, message, paste=paste)
     if mount.is_read_only:
         message = f"{mount.path} is mounted read-only: the server cannot write {log}"
-        yield context.finding("KW422", mount.line, message, "take `readOnly: true` away", "readOnly: false")
+        yield context.finding("KW622", mount.line, message, "take `readOnly: true` away", "readOnly: false")
     if mount.path == normal(log):
         message = (
             f"only the file {log} is mounted: it cannot be renamed, so it is never rotated, and may be a directory"
         )
         paste = _mount_lines(directory, "audit-log", "DirectoryOrCreate", read_only=False)
-        yield context.finding("KW424", mount.line, message, "mount its directory instead", paste)
+        yield context.finding("KW624", mount.line, message, "mount its directory instead", paste)
     elif mount.host and mount.host_type in _FILE_TYPES:
         message = f"{mount.host} holds the log, so it must be a directory, not {mount.host_type}"
-        yield context.finding("KW406", mount.volume_line, message, paste="type: DirectoryOrCreate")
+        yield context.finding("KW606", mount.volume_line, message, paste="type: DirectoryOrCreate")
 
 
 def log_lasts(context: Context) -> Iterator[SetupFinding]:
@@ -85,11 +85,11 @@ def log_lasts(context: Context) -> Iterator[SetupFinding]:
     place = next((one for one in _FLEETING if is_within(host, one)), None)
     if place:
         message = f"{host} lies in {place}, which does not last: it is emptied at a restart or by age"
-        yield context.flag("KW426", "audit-log-path", message, "/var/log/kubernetes/audit/audit.log")
+        yield context.flag("KW626", "audit-log-path", message, "/var/log/kubernetes/audit/audit.log")
     static_pods = directory_of(context.setup.file)
     if context.setup.form is Form.POD and static_pods.endswith("manifests") and is_within(host, _tail(static_pods)):
         message = f"{host} lies among the static pods: the kubelet tries to run every file there"
-        yield context.flag("KW426", "audit-log-path", message, "/var/log/kubernetes/audit/audit.log")
+        yield context.flag("KW626", "audit-log-path", message, "/var/log/kubernetes/audit/audit.log")
 
 
 def _tail(directory: str) -> str:

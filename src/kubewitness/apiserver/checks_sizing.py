@@ -33,7 +33,7 @@ def span(context: Context) -> Iterator[SetupFinding]:
         free = context.files.free_bytes(directory_of(host))
         if free is not None and free < files * found.max_bytes:
             message = f"the log may take {_size(files * found.max_bytes)}, and {_size(free)} are free"
-            yield context.flag("KW434", "audit-log-maxbackup", message, str(max(1, free // found.max_bytes - 2)))
+            yield context.flag("KW634", "audit-log-maxbackup", message, str(max(1, free // found.max_bytes - 2)))
     if context.rate is None or files is None or not context.rate.bytes_per_s:
         return
     holds_s = files * found.max_bytes / context.rate.bytes_per_s
@@ -44,7 +44,7 @@ def span(context: Context) -> Iterator[SetupFinding]:
             f" not the {found.max_age_days} days of --audit-log-maxage"
         )
         help_ = f"{_size(needed * found.max_bytes)} of disk, or send events away with the webhook"
-        yield context.flag("KW460", "audit-log-maxbackup", message, str(needed), help_)
+        yield context.flag("KW660", "audit-log-maxbackup", message, str(needed), help_)
 
 
 def throttle(context: Context) -> Iterator[SetupFinding]:
@@ -66,7 +66,7 @@ def throttle(context: Context) -> Iterator[SetupFinding]:
             f"{qps:g} batches a second of at most {each} events are {qps * each:,.0f} events a second; at {rate:,.0f}"
             f" the buffer of {buffer:,} is full after {duration(buffer / (rate - qps * each))}, then events are dropped"
         )
-        yield context.flag("KW435", f"{prefix}throttle-qps", message, str(needed))
+        yield context.flag("KW635", f"{prefix}throttle-qps", message, str(needed))
 
 
 def lists(context: Context) -> Iterator[SetupFinding]:
@@ -87,7 +87,7 @@ def lists(context: Context) -> Iterator[SetupFinding]:
         )
         paste = "- level: Metadata\n  verbs: [get, list, watch]"
         yield context.finding(
-            "KW462", 1, message, "put it above the rule that records them", paste, context.policy_file
+            "KW662", 1, message, "put it above the rule that records them", paste, context.policy_file
         )
 
 

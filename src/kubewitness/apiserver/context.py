@@ -14,8 +14,6 @@ from kubewitness.apiserver.setup import Setup
 from kubewitness.emit.backends.options import Values
 from kubewitness.policy.check import Report
 
-PROFILES = ("default", "cis", "stig")
-
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:

@@ -46,5 +46,5 @@ def _flag(name: str, value: str | None) -> str:
 def _finding(report: Report, name: str, message: str) -> SetupFinding:
     line, column = report.setup.place(name)
     return SetupFinding(
-        "KW440", CODES["KW440"].severity, report.setup.file, line, column, message, "restart the server"
+        "KW640", CODES["KW640"].severity, report.setup.file, line, column, message, "restart the server"
     )

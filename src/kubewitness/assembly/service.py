@@ -26,6 +26,8 @@ from kubewitness.assembly.servemetrics import ServeMetrics
 from kubewitness.keep.receiver.clients import Refusal
 from kubewitness.keep.receiver.intake import Intake
 from kubewitness.keep.receiver.server import Receiver
+from kubewitness.keep.seal.errors import NoteError
+from kubewitness.keep.store.errors import StoreError
 from kubewitness.keep.store.layout import DataDir, KeyDir
 
 if TYPE_CHECKING:
@@ -84,6 +86,8 @@ class Service:
         """Open everything and listen. Raises StoreError, OSError."""
         self._loop = asyncio.get_running_loop()
         self._operator = await asyncio.to_thread(self._open_operator)
+        # keys that are not there are made here: the sealer must not make them at the same time
+        key_names = await asyncio.to_thread(self._key_names)
         self._sealing.start()
         self._tell(OPERATOR, self._operator.end)
         for cluster in self.config.clusters:
@@ -110,7 +114,7 @@ class Service:
                 self.addresses[kind] = [await server.listen(*address)]
         self._tasks = [self._loop.create_task(self._look_after()), self._loop.create_task(self._watch.run())]
         self.metrics.start_time.set(time.time())
-        self.record("start", clusters=" ".join(self._desks), keys=await asyncio.to_thread(self._key_names))
+        self.record("start", clusters=" ".join(self._desks), keys=key_names)
         self.log.info("started", addresses=self.addresses, clusters=list(self._desks), pid=os.getpid())
         notify("READY=1\nSTATUS=receiving")
 
@@ -166,8 +170,8 @@ class Service:
     def _key_names(self) -> str:
         """Name the public keys of all logs, so that a change of keys is a change of this."""
         names = []
-        for cluster in [*self._desks, OPERATOR]:
-            with contextlib.suppress(OSError):
+        for cluster in [*(cluster.name for cluster in self.config.clusters), OPERATOR]:
+            with contextlib.suppress(OSError, StoreError, NoteError):
                 root, meta = self._data.enter(cluster)
                 root.close()
                 names += [f"{signer.name}+{signer.key_id.hex()}" for signer in self._keys.signers(meta)]

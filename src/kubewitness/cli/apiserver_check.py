@@ -31,7 +31,7 @@ rke2, k0s, Talos, microk8s or minikube; the policy and the webhook's kubeconfig 
 
 Codes: docs/reference/apiserver-findings.md. Ends with 1 when something is as bad as --fail-on says, else with 0.
 """
-_SEVERITIES = ("refused", "wrong", "risky")
+_SEVERITIES = ("refused", "wrong", "unmet", "risky")
 _DEFAULT_EVENT_BYTES = 1_000
 _STAMP = re.compile(rb'"stageTimestamp":\s?"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)"')
 _BUSY_S = 10
@@ -54,8 +54,8 @@ def add_subcommand(subparsers: "argparse._SubParsersAction[argparse.ArgumentPars
     parser.add_argument("--policy", metavar="FILE", help="the policy, where it does not lie where the flag says")
     parser.add_argument("--root", metavar="DIR", type=Path, help="where the server's host has its /; by itself what"
                         " stands before /etc/kubernetes/manifests and the like in FILE")  # fmt: skip
-    parser.add_argument("--profile", choices=("default", "cis", "stig"), default="default",
-                        help="also hold it to CIS 1.2.16-19 and 3.2, or DISA STIG (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--profile", choices=("default", "cis", "stig", "pci"), default="default",
+                        help="whose demands to hold it to besides ours (default: %(default)s)")  # fmt: skip
     parser.add_argument("--rate", metavar="N", type=float, help="events a second that the server makes")
     parser.add_argument("--event-bytes", metavar="N", type=float, default=_DEFAULT_EVENT_BYTES,
                         help="with --rate: size of an event (default: %(default)s, as at Metadata)")  # fmt: skip
@@ -64,7 +64,7 @@ def add_subcommand(subparsers: "argparse._SubParsersAction[argparse.ArgumentPars
                         help="such as 1.35; by itself the image's version, else 1.36")  # fmt: skip
     parser.add_argument("-o", "--output", choices=("text", "json", "sarif"), default="text",
                         help="how to print (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--fail-on", choices=_SEVERITIES, default="wrong",
+    parser.add_argument("--fail-on", choices=_SEVERITIES, default="unmet",
                         help="the least severity that ends with exit code 1 (default: %(default)s)")  # fmt: skip
     parser.set_defaults(run=run)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from kubewitness import __version__
 
-_LEVELS = {"refused": "error", "wrong": "warning", "risky": "note"}
+_LEVELS = {"refused": "error", "wrong": "error", "unmet": "error", "risky": "warning", "note": "note"}
 
 
 @dataclass(frozen=True, slots=True)

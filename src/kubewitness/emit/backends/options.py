@@ -198,7 +198,10 @@ FLAGS: tuple[Flag, ...] = (
 )  # fmt: skip
 """The flags, those of each backend in the order in which kube-apiserver checks them."""
 
-BY_NAME = {name: flag for flag in FLAGS for name in (flag.name, flag.alias) if name is not None}
+EXTENSIONS: tuple[Flag, ...] = ()
+"""Flags that kube-apiserver lacks, and would refuse."""
+
+BY_NAME = {name: flag for flag in (*FLAGS, *EXTENSIONS) for name in (flag.name, flag.alias) if name is not None}
 SWITCHES = {"log": "audit-log-path", "webhook": "audit-webhook-config-file"}
 """The flag that switches each backend on."""
 

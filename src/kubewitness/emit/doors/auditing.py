@@ -10,11 +10,14 @@ Follows ApplyTo of k8s.io/apiserver/pkg/server/options/audit.go.
 
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from kubewitness.emit.backends import build, options
 from kubewitness.emit.metrics import Metrics
 from kubewitness.emit.stages.handler import Auditor
+
+if TYPE_CHECKING:
+    from kubewitness.event.flow import Backend
 
 NO_POLICY = "No audit policy file provided, no events will be recorded for {} backend"
 
@@ -31,16 +34,20 @@ class Auditing:
     ) -> None:
         """Open what the flags name. `tell`: takes what a server logs. Raises FlagError and StartError."""
         values = options.parse(arguments, server_version)
+        build.refuse(values)
         self.metrics = Metrics(tell)
-        policy = build.load_policy(values)
-        self.backend = build.backend(values, self.metrics, tell)
+        self.backend: Backend | None = None
         self.auditor: Auditor | None = None
         self.is_slow = build.is_slow(values)
+        policy = build.load_policy(values)
+        # without a policy the log file is made all the same, and the webhook's config not even looked at
+        log = build.log_backend(values, self.metrics, tell)
         if policy is None:
             for plugin in build.plugins_on(values):
                 tell(NO_POLICY.format(plugin))
-            self.backend = None
-        elif self.backend is not None:
+            return
+        self.backend = build.join(log, build.webhook_backend(values, self.metrics))
+        if self.backend is not None:
             tell(f"Using audit backend: {self.backend.name}")
             self.auditor = Auditor(policy, self.backend, self.metrics)
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 LINGER_SECONDS = 2.0
+RENEW_SECONDS = 5.0
 
 
 class Intaker(Protocol):
@@ -155,13 +156,15 @@ class Connection(asyncio.Protocol):
 
     def finish(self) -> None:
         """Close as soon as nothing is being received or answered."""
-        self._is_closing = self._is_closing or self._request is None
-        if self._transport is None:
-            return
         if self._request is None:
-            self._transport.close()
-        else:
-            self._is_last = True
+            self._close()
+        self._is_last = True
+
+    def renew(self) -> None:
+        """Answer one more request if it comes soon, then close: who it was let in by does not count any more."""
+        self._is_last = True
+        if self._request is None and not self._is_lingering:
+            self._wait(RENEW_SECONDS, "idle")
 
     def abort(self) -> None:
         """Close now, whatever is going on."""

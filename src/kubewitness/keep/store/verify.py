@@ -8,7 +8,7 @@ Whether anybody *else* has seen the same heads is for the caller, who hands in w
 
 import enum
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kubewitness._kit.files import Directory, read_whole
 from kubewitness.keep.seal import tiles
@@ -21,7 +21,7 @@ from kubewitness.keep.store.reader import Lost, read_blocks
 from kubewitness.keep.store.scan import first_of
 from kubewitness.keep.store.tilefiles import TileFiles
 from kubewitness.keep.store.tree import CHECKPOINT, HEADS, TILES
-from kubewitness.keep.store.verify_read import Leaves, Part, Read, read_leaves
+from kubewitness.keep.store.verify_read import Leaves, Part, Read, Surplus, read_leaves
 from kubewitness.keep.store.verify_tree import Walk
 
 Progress = Callable[[int, int], None]
@@ -45,6 +45,10 @@ class Kind(enum.Enum):
     """The head that is shown is older than one that was signed: a crash, or an old one put back."""
     NO_TILE = "missing-tile"
     """A tile is not there or not whole. It can be made again from the segments."""
+    SURPLUS = "surplus"
+    """Bytes of a segment that belong to no Event, or a segment that has no end."""
+    OLD_KEY = "old-key"
+    """No key that was given signed a head, and one did sign a later head: an older key is missing."""
     HEADS_GONE = "heads-gone"
     """Tiles are there, and none of the heads for which they were made."""
     UNKNOWN_KEY = "unknown-key"
@@ -72,7 +76,7 @@ class Kind(enum.Enum):
         return self not in _INCOMPLETE
 
 
-_INCOMPLETE = frozenset({Kind.EMPTY, Kind.UNSIGNED, Kind.NO_KEY, Kind.STALE, Kind.NO_TILE})
+_INCOMPLETE = frozenset({Kind.EMPTY, Kind.UNSIGNED, Kind.NO_KEY, Kind.STALE, Kind.NO_TILE, Kind.OLD_KEY, Kind.SURPLUS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,15 +181,27 @@ class _Check:
                     del heads[int(name)]
         if directory:
             directory.close()
+        self._forgive_old_keys(max(heads, default=0))
         if shown and heads.get(shown.size) != shown:
             self.find(where, f"is another head than {HEADS}/{shown.size}", Kind.FORK, 0, shown.size)
             heads.setdefault(shown.size, shown)
+        if heads and shown is None and not any(finding.where == where for finding in self.verdict.findings):
+            self.find(where, "no head is shown, and one was signed", Kind.STALE, 0, max(heads))
         if shown and shown.size < max(heads, default=0):
             shown = self._shown(None)  # signed meanwhile; what is still older now was left so
             if shown and shown.size < max(heads):
                 what = f"is a head of {shown.size} Events, and one of {max(heads)} was signed"
                 self.find(where, what, Kind.STALE, shown.size, max(heads))
         return heads
+
+    def _forgive_old_keys(self, size: int) -> None:
+        """Where a later head is signed by a known key, an unknown one under an older head contradicts nothing."""
+        self.verdict.findings = [
+            replace(finding, kind=Kind.OLD_KEY)
+            if finding.kind is Kind.UNKNOWN_KEY and 0 <= _size_of(finding.where) < size
+            else finding
+            for finding in self.verdict.findings
+        ]
 
     def _shown(self, where: str | None) -> Checkpoint | None:
         """Read the head that is shown; what is wrong with it is told unless `where` is None."""
@@ -244,6 +260,9 @@ class _Check:
             walk.take(part)
             self.verdict.events += part.end - part.first
             return True
+        if isinstance(part, Surplus):
+            self.find(f"{SEGMENTS}/{part.segment}", part.what, Kind.SURPLUS, part.first, part.first)
+            return True
         if isinstance(part, Lost):
             begins_late = part.first == 0 and (first_of(part.segment) or 0) > 0
             kind = Kind.PRUNED if begins_late else Kind.LOST
@@ -297,6 +316,12 @@ class _Check:
     def tile_is_wrong(self, tile: tiles.Tile, first: int, end: int) -> None:
         what = "leaves than these Events have" if tile.level == tiles.ENTRIES else "hashes than these Events lead to"
         self.find(f"{TILES}/{tile.path()}", f"holds other {what}", Kind.WRONG_TILE, first, end)
+
+
+def _size_of(where: str) -> int:
+    """Give the size of which a head says to be by its name; -1 for another file."""
+    folder, _, name = where.partition("/")
+    return int(name) if folder == HEADS and name.isdecimal() else -1
 
 
 def look(root: Directory, name: str) -> Directory | None:

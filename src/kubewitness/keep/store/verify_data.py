@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from kubewitness._kit.files import read_whole
+import msgspec
+
+from kubewitness._kit.files import DiskDirectory, read_whole
 from kubewitness.keep.seal.ed25519 import Ed25519Verifier
 from kubewitness.keep.seal.note import VerifierKey
 from kubewitness.keep.store.layout import CLUSTER_FILE, LOGS, ClusterMeta, DataDir
@@ -74,14 +76,22 @@ def verify_data(
 
 
 def strangers(data: DataDir) -> list[Finding]:
-    """Tell of directories among the logs that do not say whose log they are. Raises OSError."""
+    """Tell of directories among the logs that do not say whose log they are, in the way they should. Raises OSError."""
     logs = data.path / LOGS
     names = sorted(entry.name for entry in os.scandir(logs) if entry.is_dir()) if logs.is_dir() else []
-    return [
-        Finding(f"{LOGS}/{name}", f"has no {CLUSTER_FILE}, so nobody knows whose log it is", Kind.REFUSED)
-        for name in names
-        if not (logs / name / CLUSTER_FILE).is_file()
-    ]
+    found: list[Finding] = []
+    for name in names:
+        where = f"{LOGS}/{name}/{CLUSTER_FILE}"
+        try:
+            with DiskDirectory.at(logs / name) as directory:
+                text = read_whole(directory, CLUSTER_FILE)
+        except FileNotFoundError:
+            found.append(Finding(where, "is not there, so nobody knows whose log it is", Kind.REFUSED))
+            continue
+        meta = msgspec.json.decode(text, type=ClusterMeta)
+        if msgspec.json.encode(meta) + b"\n" != text:
+            found.append(Finding(where, "is not written as we write it", Kind.REFUSED))
+    return found
 
 
 def vanished(memory: Mapping[str, Remembered], clusters: Sequence[ClusterMeta]) -> list[Finding]:
