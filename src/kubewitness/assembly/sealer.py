@@ -22,6 +22,7 @@ import msgspec
 from kubewitness.assembly.indexing import Indexing
 from kubewitness.keep.store.errors import StoreError
 from kubewitness.keep.store.layout import DataDir, KeyDir
+from kubewitness.keep.store.sinks import Sinks, sinks_of
 from kubewitness.keep.store.tree import Tree
 
 RETRY_SECONDS = 5.0
@@ -57,9 +58,10 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
     is_damage: bool = False
     is_index: bool = False
     """Whether the error is of the index, which is disposable."""
-
-
-Publish = Callable[[bytes], None]
+    head: str = ""
+    """The head that was signed now, as it was signed."""
+    sink: str = ""
+    """A sink of heads that begins to fail, with `error`, or works again, without."""
 
 
 class Sealer:
@@ -73,7 +75,7 @@ class Sealer:
         self._end = -1  # not open yet
         self._is_stopping = False
         self._changed = threading.Condition()
-        self._publishers: Sequence[Publish] = ()
+        self._sinks = Sinks(sinks_of(order.sinks), self._sink_changed)
         self.thread = threading.Thread(target=self._run, name=f"seal {cluster}")
         self.thread.start()
 
@@ -98,7 +100,11 @@ class Sealer:
         while self._is_failing():
             with self._changed:
                 if self._changed.wait_for(lambda: self._is_stopping, RETRY_SECONDS):
-                    return
+                    break
+        self._sinks.close()
+
+    def _sink_changed(self, sink: str, error: str) -> None:
+        self._report(Report(self._cluster, sink=sink, error=error))
 
     def _is_failing(self) -> bool:
         """Seal until told to stop; tell whether something kept it from that."""
@@ -122,9 +128,8 @@ class Sealer:
             while True:
                 end, is_last = self._wait_for(tree.size)
                 for head in _heads(tree, end):
-                    for publish in self._publishers:
-                        publish(head)
-                    self._report(Report(self._cluster, tree.signed_size))
+                    self._sinks(head)
+                    self._report(Report(self._cluster, tree.signed_size, head=head.decode()))
                 if is_last:
                     tree.settle()
                     return

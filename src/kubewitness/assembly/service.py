@@ -7,7 +7,9 @@ shown and said, and keeps nobody else from being served.
 
 import asyncio
 import contextlib
+import json
 import os
+import sys
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
@@ -29,6 +31,7 @@ from kubewitness.keep.receiver.server import Receiver
 from kubewitness.keep.seal.errors import NoteError
 from kubewitness.keep.store.errors import StoreError
 from kubewitness.keep.store.layout import OPERATOR, DataDir, KeyDir
+from kubewitness.keep.store.sinks import fields_of
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -226,6 +229,13 @@ class Service:
 
     def _reported(self, report: Report) -> None:
         cluster = report.cluster
+        if report.sink:
+            self.metrics.sink_failing.labels(cluster, report.sink).set(int(bool(report.error)))
+            say = self.log.error if report.error else self.log.info
+            say("checkpoint_sink", cluster=cluster, sink=report.sink, error=report.error)
+            return
+        if report.head:
+            self._head_signed(report.head.encode())
         if report.error:
             failing = self.metrics.index_failing if report.is_index else self.metrics.seal_failing
             failing.labels(cluster).set(1)
@@ -247,6 +257,14 @@ class Service:
         log = desk.log if desk is not None else None
         end = log.end if log is not None else self._operator.end if self._operator is not None else size
         self.metrics.unsealed.labels(cluster).set(max(end - size, 0))
+
+    def _head_signed(self, note: bytes) -> None:
+        """Show a new head in the metrics, and on standard output if that was asked for."""
+        told = fields_of(note)
+        self.metrics.checkpoints.show(told["origin"], told["size"], told["root"])
+        if any("stdout" in sink for sink in self.config.checkpoints):
+            sys.stdout.write(json.dumps({"event": "checkpoint", **told}) + "\n")
+            sys.stdout.flush()
 
     async def _look_after(self) -> None:
         """See now and then whether disks answer and have room."""

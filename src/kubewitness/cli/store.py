@@ -67,9 +67,9 @@ def cluster_of(args: argparse.Namespace, data: "DataDir") -> "ClusterMeta":
 
     clusters = clusters_of(args, data)
     if not args.cluster:  # the server's own log is meant only where it is named
-        clusters = [meta for meta in clusters if not meta.cluster.startswith(OWN_PREFIX)] or clusters
+        clusters = [meta for meta in clusters if not meta.cluster.startswith(OWN_PREFIX)]
     if not clusters:
-        raise UserError(f"{data.path} holds no log")
+        raise UserError(f"{data.path} holds no log of a cluster")
     if len(clusters) > 1:
         names = ", ".join(sorted(meta.cluster for meta in clusters))
         raise UserError(f"{data.path} holds the logs of several clusters: choose one with --cluster: {names}")
