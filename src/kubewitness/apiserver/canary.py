@@ -108,7 +108,7 @@ class HttpSender:
             answer = connection.getresponse()
             answer.read(_READ_BYTES)
         except (OSError, http.client.HTTPException) as exc:
-            raise SendError(f"{self.target.url}: {exc or type(exc).__name__}") from exc
+            raise SendError(f"{self.target.url}: {str(exc) or type(exc).__name__}") from exc
         finally:
             connection.close()
         return answer.status, answer.getheader("Audit-Id") or ""
