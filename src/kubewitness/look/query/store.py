@@ -22,7 +22,7 @@ from kubewitness.event.items import EXCERPT_BYTES, KUBE_APISERVER, Damage
 from kubewitness.keep.index.manifest import INDEX, Entry, Manifest, read_manifest
 from kubewitness.keep.store.errors import DamagedError
 from kubewitness.keep.store.find import Finder
-from kubewitness.keep.store.layout import DataDir
+from kubewitness.keep.store.layout import OWN_PREFIX, DataDir
 from kubewitness.keep.store.log import SEGMENTS
 from kubewitness.keep.store.reader import Lost, Tail
 from kubewitness.look.query.account import Account, FileAccount
@@ -68,7 +68,9 @@ def open_store(data: str, cluster: str | None = None, *, memory_bytes: int = MEM
         raise SourceError(f"{data}: no store is there: it has no logs/<cluster>/cluster.json")
     if cluster is not None and cluster not in clusters:
         raise SourceError(f"{data}: has no log of cluster {cluster!r}; it has {', '.join(map(repr, clusters))}")
-    chosen = clusters if cluster is None else [cluster]
+    # the server's own log is meant only where it is named
+    of_clusters = [name for name in clusters if not name.startswith(OWN_PREFIX)] or clusters
+    chosen = of_clusters if cluster is None else [cluster]
     try:
         shelves = [Shelf(name, directory.log_path(name)) for name in chosen]
     except OSError as exc:
