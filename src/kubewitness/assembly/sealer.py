@@ -128,7 +128,7 @@ class Sealer:
             opened.enter_context(root)
             tree = Tree(root, meta.origin, KeyDir(Path(self._order.keys)).signers(meta))
             opened.callback(tree.abandon)
-            index = _index_of(root, self._order) if self._order.is_indexed else None
+            index = _index_of(root, self._cluster) if self._order.is_indexed else None
             if index is not None:
                 opened.callback(index.close)
             indexed = 0
@@ -169,8 +169,10 @@ def _heads(tree: Tree, end: int) -> Iterator[bytes]:
             slice_size *= 2  # the next block is larger
 
 
-def _index_of(_root: DiskDirectory, _order: Order) -> IndexMaker | None:
-    return None
+def _index_of(root: DiskDirectory, cluster: str) -> IndexMaker:
+    from kubewitness.assembly.indexing import ServedIndex
+
+    return ServedIndex(root, cluster)
 
 
 def main() -> None:

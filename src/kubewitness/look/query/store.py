@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
 _JOINS = ("audit_id", "username", "request_uri", "received", "verb")
 _ALWAYS = ("stage", "cluster", "log_index")
+_OURS = "_"
 _ATTEMPTS = 5
 _BYTES_BATCH = 4096
 
@@ -66,7 +67,8 @@ def open_store(data: str, cluster: str | None = None, *, memory_bytes: int = MEM
         raise SourceError(f"{data}: no store is there: it has no logs/<cluster>/cluster.json")
     if cluster is not None and cluster not in clusters:
         raise SourceError(f"{data}: has no log of cluster {cluster!r}; it has {', '.join(map(repr, clusters))}")
-    chosen = clusters if cluster is None else [cluster]
+    ordinary = [name for name in clusters if not name.startswith(_OURS)]  # the operator log only when it is named
+    chosen = ordinary if cluster is None else [cluster]
     try:
         shelves = [Shelf(name, directory.log_path(name)) for name in chosen]
     except OSError as exc:
@@ -181,14 +183,14 @@ class StoreEvents(Events):
             where, unknown = (bracket(connection, condition) for condition in (where, unknown))
             question = self._plan(connection, sql, where, unknown, stages, keeps_bytes)
             ask = _Ask(connection, question, files, keeps_bytes=keeps_bytes)
-            for look in looks:
+            for number, look in enumerate(looks):
                 loader = Loader(connection, fds, look.shelf.cluster)
                 unread = []
                 if look.lines.lines:
                     unread = loader.load(
-                        "newest", look.lines, ask.columns, question.reads | wire_paths(ask.columns), tests
+                        f"newest_{number}", look.lines, ask.columns, question.reads | wire_paths(ask.columns), tests
                     )
-                ask.has_newest = ask.has_newest or bool(look.lines.lines)
+                    ask.newest.append(f"newest_{number}")
                 _fill(look, [(one.first, one.end, one.reason) for one in unread])
             account = Account([look.account for look in looks])
             if stages == "all" and not keeps_bytes and not question.joins_stages:
@@ -263,7 +265,8 @@ class _Ask:
         self._question = question
         self._files = files
         self._keeps_bytes = keeps_bytes
-        self.has_newest = False
+        self.newest: list[str] = []
+        """Views of the newest Events, one a log."""
         key = [by_path(path).column for path in sorted(question.joined_by)]
         self._key = [*_JOINS, *(column for column in key if column not in _JOINS)] if question.joins_stages else []
         self.columns = list(dict.fromkeys([*question.used, *question.filled_later, *self._key, *_ALWAYS]))
@@ -285,8 +288,7 @@ class _Ask:
                 f"SELECT {', '.join(items)} FROM read_parquet([{paths}], hive_partitioning=false, union_by_name=false)"
             )
         names = ", ".join(map(identifier, self.columns))
-        if self.has_newest:
-            parts.append(f"SELECT {names} FROM newest")
+        parts += [f"SELECT {names} FROM {view}" for view in self.newest]
         if not parts:
             nothing = ", ".join(f"NULL::{_sql_type(column)} AS {identifier(column)}" for column in self.columns)
             parts.append(f"SELECT {nothing} WHERE FALSE")
