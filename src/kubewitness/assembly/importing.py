@@ -17,8 +17,8 @@ from typing import Self
 import msgspec
 
 from kubewitness._kit.opening import TornError
-from kubewitness.assembly.indexing import catch_up
 from kubewitness.assembly.ingest import Counts, Ingest, cut_out
+from kubewitness.assembly.reindexing import catch_up
 from kubewitness.assembly.sealer import Durable, Order, Report
 from kubewitness.event.decode import read
 from kubewitness.event.items import Damage, DamageKind

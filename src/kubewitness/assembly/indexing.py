@@ -1,63 +1,93 @@
 """
-The index of a log, put together: segments on one side, columns by DuckDB on the other.
+Keep the index of a log up to date, in a thread of the sealer process, one log at a time.
 
-`ServedIndex` keeps up with a server in little memory, and only when there is enough for a file: what is newer is read
-from the segments by whoever asks. `catch_up` makes all of it at once, for imports and rebuilding.
+The index may lag: a question reads the newest Events from the segments. So it is made when there is something worth a
+file, or when a while has passed.
 """
 
-import shutil
+import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack
 from pathlib import Path
 
-from kubewitness._kit.files import DiskDirectory
-from kubewitness.keep.index.maker import IndexMaker
-from kubewitness.keep.index.manifest import INDEX, Manifest
-from kubewitness.look.query.tabulate import DuckTabulator
+from kubewitness.keep.store.layout import DataDir
 
-ENOUGH_EVENTS = 8_192
-"""As many newest Events cost a question some 50 ms."""
-PATIENCE_SECONDS = 30.0
-_SERVED_BATCH, _SERVED_FILE, _SERVED_MEMORY = 16 << 20, 96 << 20, 384 << 20
-_BATCH, _FILE, _MEMORY = 192 << 20, 256 << 20, 1024 << 20
-
-
-class ServedIndex:
-    """The index of a log that is being written."""
-
-    def __init__(self, root: DiskDirectory, cluster: str, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """Take it up where it is. Raises BlockingIOError when another process makes it, OSError."""
-        self._clock = clock
-        self._tabulator = DuckTabulator(cluster, memory_bytes=_SERVED_MEMORY, threads=1)
-        self._maker = IndexMaker(root, self._tabulator, batch_bytes=_SERVED_BATCH, file_bytes=_SERVED_FILE)
-        self._advanced = clock()
-
-    def advance(self, until: int) -> int:
-        """Take in what is new below `until`, if it is much or has waited long; give how far the index goes."""
-        is_late = self._clock() - self._advanced >= PATIENCE_SECONDS
-        end = self._maker.advance(until, at_least=1 if is_late else ENOUGH_EVENTS)
-        if is_late or end == until:
-            self._advanced = self._clock()
-        return end
-
-    def close(self) -> None:
-        """Let go of everything."""
-        self._maker.close()
-        self._tabulator.close()
+RETRY_SECONDS = 10.0
+WORTH_A_FILE = 20_000
+AT_LATEST_SECONDS = 15.0
+BATCH_BYTES = 16 << 20
+FILE_BYTES = 64 << 20
+MEMORY_BYTES = 320 << 20
+_one_at_a_time = threading.Lock()
 
 
-def catch_up(root: DiskDirectory, cluster: str, told: Callable[[int], None] = lambda _: None) -> Manifest:
-    """Index all that a log holds, in files as large as they get. Raises BlockingIOError, OSError."""
-    with (
-        closing(DuckTabulator(cluster, memory_bytes=_MEMORY)) as tabulator,
-        closing(IndexMaker(root, tabulator, batch_bytes=_BATCH, file_bytes=_FILE)) as maker,
-    ):
-        maker.advance(is_final=True, told=told)
-        maker.settle()
-        return maker.manifest
+class Indexing:
+    """Makes the index of one log."""
 
+    def __init__(
+        self, data: str, cluster: str, on_indexed: Callable[[int], None], on_error: Callable[[str], None]
+    ) -> None:
+        """Begin, once `tell` was called."""
+        self._data = DataDir(Path(data))
+        self._cluster = cluster
+        self._on_indexed = on_indexed
+        self._on_error = on_error
+        self._end = -1
+        self._is_stopping = False
+        self._changed = threading.Condition()
+        self.thread = threading.Thread(target=self._run, name=f"index {cluster}")
+        self.thread.start()
 
-def discard(log: Path) -> None:
-    """Remove the index of a log, which is made again from its segments."""
-    shutil.rmtree(log / INDEX, ignore_errors=True)
+    def tell(self, end: int) -> None:
+        """Say how far the log is durable."""
+        with self._changed:
+            self._end = max(self._end, end)
+            self._changed.notify()
+
+    def stop(self) -> None:
+        """End after what is being done."""
+        with self._changed:
+            self._is_stopping = True
+            self._changed.notify()
+
+    def _run(self) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._end >= 0 or self._is_stopping)
+        while not self._is_stopping:
+            try:
+                self._keep_up()
+            except Exception as exc:  # noqa: BLE001 - whatever it is, other logs go on, and somebody hears of it
+                self._on_error(f"{type(exc).__name__}: {exc}")
+                with self._changed:
+                    self._changed.wait_for(lambda: self._is_stopping, RETRY_SECONDS)
+
+    def _keep_up(self) -> None:
+        from kubewitness.keep.index.maker import IndexMaker
+        from kubewitness.look.query.tabulate import DuckTabulator
+
+        with ExitStack() as opened:
+            root, _ = self._data.enter(self._cluster)
+            opened.enter_context(root)
+            tabulator = DuckTabulator(self._cluster, memory_bytes=MEMORY_BYTES, threads=1)
+            opened.callback(tabulator.close)
+            maker = IndexMaker(root, tabulator, batch_bytes=BATCH_BYTES, file_bytes=FILE_BYTES)
+            opened.callback(maker.close)
+            self._on_indexed(maker.end)
+            while True:
+                end = self._wait_for(maker.end)
+                if self._is_stopping:
+                    return
+                with _one_at_a_time:
+                    maker.advance(end)
+                self._on_indexed(maker.end)
+
+    def _wait_for(self, done: int) -> int:
+        """Wait until there is something worth the work; give how far the log is durable then."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._end > done or self._is_stopping)
+            latest = time.monotonic() + AT_LATEST_SECONDS
+            self._changed.wait_for(
+                lambda: self._end - done >= WORTH_A_FILE or self._is_stopping, latest - time.monotonic()
+            )
+            return self._end

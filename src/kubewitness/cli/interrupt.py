@@ -40,7 +40,7 @@ def stopping(stop: Callable[[], None]) -> Iterator[None]:
         return
 
     def on_signal(number: int, _: object) -> None:
-        signal.signal(number, previous[number])
+        signal.signal(number, previous[signal.Signals(number)])
         stop()
 
     previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -93,7 +93,7 @@ class Receiver:
         """Let in by other certificates and tokens from now on; who was let in by the old ones must come again."""
         self._admission = admission
         for connection in list(self._connections):
-            connection.finish()
+            connection.renew()
 
     @property
     def has_requests(self) -> bool:

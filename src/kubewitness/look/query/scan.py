@@ -342,7 +342,7 @@ class Scan:
 
     @property
     def _needs_bodies(self) -> bool:
-        return bool(_BODIES & self.question.reads)
+        return bool(_BODIES & self.question.reads or self.relation.weights)
 
     def _new_part(self, part: Part) -> int:
         self.parts.append(part)
@@ -366,6 +366,7 @@ class Scan:
         doubt = f"_rank < 2 AND ({lacking})" if lacking else "FALSE"
         filled = ", ".join(map(identifier, q.filled_later))
         place = ", row_number() OVER () - 1 AS _n" if has_places else ", NULL AS _n"
+        columns += "".join(f"{identifier(weight)}, " for weight in self.relation.weights)
         return (
             f"SELECT {columns}({match})::TINYINT AS _match, CASE WHEN _odd THEN TRUE ELSE FALSE END AS _odd, "
             f"_rank::TINYINT AS _rank, {doubt} AS _doubt, _key, [{filled}]::VARCHAR[] AS _filled, "
@@ -376,7 +377,8 @@ class Scan:
 
     def _names(self) -> str:
         named = every_name(self.question.used)
-        return f"{named}{', ' if named else ''}_odd, _rank, _key"
+        weights = "".join(f"{identifier(weight)}, " for weight in self.relation.weights)
+        return f"{named}{', ' if named else ''}{weights}_odd, _rank, _key"
 
     def _keep(self) -> str:
         """Condition for a row to be kept."""
