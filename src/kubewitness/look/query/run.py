@@ -126,7 +126,8 @@ class Events:
             check_select(connection, sql)
             where, unknown = (_bracket(connection, condition) for condition in (where, unknown))
             question = self._plan(connection, sql, where, unknown, stages, keeps_bytes)
-            question = replace(question, reads=question.reads.union(tests))
+            decides = None if question.decides is None else question.decides.union(tests)
+            question = replace(question, decides=decides, reads=question.reads.union(tests))
             if not question.is_ordered and not keeps_bytes:
                 connection.execute("SET preserve_insertion_order = false")
             scan = self._scan = Scan(connection, self._relation(question.used), question, self._files, picks=picks)
@@ -190,6 +191,7 @@ class Events:
             _wire_paths(used),
             where,
             unknown,
+            decides=decides if where != "TRUE" else None,
             joins_stages=stages == "latest" or re.search(r"\brequests\b", sql, re.IGNORECASE) is not None,
             changes_with_stage=not decides <= SAME_IN_EVERY_STAGE | FILLED_LATER,
             joined_by=decides & SAME_IN_EVERY_STAGE,
@@ -205,10 +207,10 @@ class Events:
         every = question.changes_with_stage
         if not any(one.shares_audit_ids for one in self.inputs):
             account = Account(scan.read(self.inputs, Key.AUDIT_ID, keeps_every_row=every))
-            if not _shares_keys(scan.connection):  # every row is a request of its own, or the only one of it here
-                if not _has_doubt(scan.connection):
-                    return account
-                every = True
+            has_doubt = not every and _has_doubt(scan.connection)
+            if not has_doubt and not _shares_keys(scan.connection):
+                return account  # every row is a request of its own, or the only one of it here
+            every |= has_doubt
         account = Account(scan.read(self.inputs, Key.REQUEST, keeps_every_row=every))
         if not every and _has_doubt(scan.connection):
             account = Account(scan.read(self.inputs, Key.REQUEST, keeps_every_row=True))
