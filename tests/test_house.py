@@ -14,7 +14,7 @@ from kubewitness.cli.errors import ExitCode
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "kubewitness"
-NOT_MIRRORS = {"data", "docs", "model", "golden", "crash", "browser", "benchmarks", "hostile", "tools"}
+NOT_MIRRORS = {"data", "docs", "model", "golden", "crash", "browser", "benchmarks", "hostile", "tools", "toyapi"}
 """Folders of tests/ that belong to no room of src/."""
 
 

@@ -34,27 +34,31 @@ def test_check_shows_what_is_wrong(policy):
     found = policy("check", SECURITY)
     lines = found.out.splitlines()
     assert found.code == 1
-    assert lines[0].startswith(
+    assert lines[2].startswith(
         f'{SECURITY}:7:70: wrong KW203: rules[1].users[2]: "system:serviceaccount:kube-system:*"'
     )
-    assert lines[1].startswith("    help: write userGroups")
-    assert lines[-1] == f"{SECURITY}: kube-apiserver 1.36 accepts this policy; 1 wrong, 2 risky"
+    assert lines[3].startswith("    help: write userGroups")
+    assert (
+        lines[-1]
+        == f"{SECURITY}: kube-apiserver 1.36 accepts this policy; 1 wrong, 3 risky, 6 notes (shown with --show note)"
+    )
 
 
 def test_check_json(policy):
     """One object per file, with the loader's own text."""
     refused = vectors("invalid_policies")[30]
-    found = policy("check", "-o", "json", "-", METADATA, stdin=refused["policy"].encode())
+    found = policy("check", "--show", "note", "-o", "json", "-", METADATA, stdin=refused["policy"].encode())
     first, second = json.loads(found.out)
     assert found.code == 1
     assert (first["file"], first["accepted"], first["server_error"]) == ("-", False, refused["error"])
-    assert set(first["findings"][0]) == {"code", "severity", "line", "column", "path", "message", "help"}
-    assert second == {"file": METADATA, "accepted": True, "server_error": "", "findings": []}
+    assert set(first["findings"][0]) == {"code", "severity", "line", "column", "path", "message", "help", "fix"}
+    assert [finding["code"] for finding in second.pop("findings")] == ["KW409"]
+    assert second == {"file": METADATA, "accepted": True, "server_error": ""}
 
 
 def test_check_sarif(policy):
     """SARIF names every rule, and each result its place."""
-    found = json.loads(policy("check", "-o", "sarif", SECURITY).out)
+    found = json.loads(policy("check", "--show", "wrong", "-o", "sarif", SECURITY).out)
     (run,) = found["runs"]
     assert found["version"] == "2.1.0"
     assert {result["ruleId"] for result in run["results"]} <= {rule["id"] for rule in run["tool"]["driver"]["rules"]}

@@ -12,6 +12,7 @@ from kubewitness.cli.sources import (
     add_source_arguments,
     damage_lines,
     sources_of,
+    store_of,
     summary,
     tell,
 )
@@ -28,43 +29,49 @@ def test_files_are_taken_as_named(tmp_path):
     """Names come back in the order given, - among them."""
     log = tmp_path / "audit.log"
     log.touch()
-    assert sources_of(parsed(str(log), "-"), {}) == [str(log), "-"]
+    assert sources_of(parsed(str(log), "-")) == [str(log), "-"]
 
 
 def test_a_misspelt_file_gets_a_hint(tmp_path):
     """A name that is nearly there is proposed."""
     (tmp_path / "audit.log").touch()
     with pytest.raises(UserError, match=r"audit\.lgo: no such file or directory; did you mean .*audit\.log\?"):
-        sources_of(parsed(str(tmp_path / "audit.lgo")), {})
+        sources_of(parsed(str(tmp_path / "audit.lgo")))
 
 
 def test_an_empty_directory_is_an_error(tmp_path):
     """Nothing to read is said, not searched."""
     with pytest.raises(UserError, match="the directory is empty"):
-        sources_of(parsed(str(tmp_path)), {})
+        sources_of(parsed(str(tmp_path)))
 
 
-def test_a_store_is_not_there_yet():
-    """--data and KUBEWITNESS_DATA say plainly what this version cannot do."""
-    for args, env in [(parsed("--data", "/x"), {}), (parsed(), {"KUBEWITNESS_DATA": "/x"})]:
-        with pytest.raises(UserError, match="reads files only"):
-            sources_of(args, env)
+def test_a_store_is_named_or_comes_from_the_variable(tmp_path):
+    """--data wins over KUBEWITNESS_DATA, files over both; what is no directory is said at once."""
+    here = str(tmp_path)
+    assert store_of(parsed("--data", here), {"KUBEWITNESS_DATA": "/x"}) == here
+    assert store_of(parsed(), {"KUBEWITNESS_DATA": here}) == here
+    assert store_of(parsed("audit.log"), {"KUBEWITNESS_DATA": here}) is None
+    assert store_of(parsed(), {}) is None
+    with pytest.raises(UserError, match="no such directory"):
+        store_of(parsed("--data", "/x"), {})
+    with pytest.raises(UserError, match="not both"):
+        store_of(parsed("--data", here, "audit.log"), {})
 
 
 def test_files_win_over_the_variable(tmp_path):
     """KUBEWITNESS_DATA is a default, so files named on the command line are read."""
     log = tmp_path / "audit.log"
     log.touch()
-    assert sources_of(parsed(str(log)), {"KUBEWITNESS_DATA": "/x"}) == [str(log)]
+    assert store_of(parsed(str(log)), {"KUBEWITNESS_DATA": "/x"}) is None
 
 
 def test_a_pipe_is_read_without_being_named(monkeypatch):
     """Without SRC a piped standard input is the source; a terminal is not."""
     monkeypatch.setattr("sys.stdin", io.StringIO())
-    assert sources_of(parsed(), {}) == ["-"]
+    assert sources_of(parsed()) == ["-"]
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     with pytest.raises(UserError, match="nothing to read"):
-        sources_of(parsed(), {})
+        sources_of(parsed())
 
 
 DAMAGED = SourceReport(

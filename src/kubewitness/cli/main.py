@@ -31,8 +31,20 @@ GROUPS: dict[str, dict[str, str]] = {
         "sql": "ask in SQL over the relation `events`",
         "jq": "run the jq filters of your runbook, faster",
     },
+    "Prove": {
+        "verify": "check that a store, a served log or an evidence bundle is what was signed",
+        "proof": "print the proof that one event is in the signed log",
+        "keys": "show or rotate the keys that sign a log's heads",
+        "export": "write a bundle of evidence that somebody else can check offline",
+    },
     "Decide what is logged": {
         "policy": "check, evaluate, explain, compare and prove audit policies",
+        "apiserver": "turn auditing on, check how it is set up, prove it, watch over it",
+        "emit": "write the audit events kube-apiserver would write for described requests",
+    },
+    "Keep the log": {
+        "serve": "receive audit events from kube-apiserver and keep them as evidence",
+        "init-server": "make certificates, configuration and the kubeconfig for kube-apiserver",
     },
     "This program": {
         "completion": "print the completion script of bash, zsh or fish",

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from kubewitness import __version__
 from kubewitness.cli.errors import ExitCode
 from kubewitness.cli.policy_files import add_version_argument, read_bytes
 from kubewitness.cli.render.folded import folded
@@ -16,16 +15,18 @@ if TYPE_CHECKING:
     from kubewitness.policy.check import Finding, Report
 
 DESCRIPTION = """\
-Say what kube-apiserver refuses in a policy, what it accepts though it does not do what it says, and what is risky.
-Each finding has its place, a code (docs/reference/policy-findings.md) and what to write instead.
+Say what kube-apiserver refuses in a policy, what it accepts though it does not do what it says, what is risky, what
+costs much, and with --profile what a benchmark demands. Each finding has its place, a code
+(docs/reference/policy-findings.md) and what to write instead. --fix mends what can be mended, and proves of each
+change that no other request is recorded otherwise.
 
   kubewitness policy check audit-policy.yaml
+  kubewitness policy check --profile cis --crds config/crd --diff audit-policy.yaml
   kubewitness policy check --fail-on risky -o sarif policies/*.yaml > findings.sarif
 
 Ends with 1 when a policy is refused or a finding is as bad as --fail-on says, else with 0.
 """
-_SEVERITIES = ("refused", "wrong", "risky")
-_SARIF_LEVELS = {"refused": "error", "wrong": "warning", "risky": "note"}
+_SEVERITIES = ("refused", "wrong", "unmet", "risky", "note")
 
 
 def add_subcommand(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -44,8 +45,33 @@ def add_subcommand(subparsers: "argparse._SubParsersAction[argparse.ArgumentPars
     parser.add_argument(
         "--fail-on",
         choices=_SEVERITIES,
-        default="wrong",
+        default="unmet",
         help="the least severity that ends with exit code 1 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--show",
+        choices=_SEVERITIES,
+        default="risky",
+        help="the least severity that is shown; note adds what the policy costs (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--profile",
+        choices=("default", "cis", "stig", "pci"),
+        default="default",
+        help="whose demands to hold the policy against (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--mode",
+        choices=("batch", "blocking", "blocking-strict"),
+        default="batch",
+        help="the server's --audit-log-mode; blocking-strict needs a stage that many omit (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--crds",
+        metavar="PATH",
+        action="append",
+        default=[],
+        help="a file or folder of CustomResourceDefinitions that the cluster has; may be repeated",
     )
     add_version_argument(parser)
     parser.set_defaults(run=run)
@@ -53,44 +79,56 @@ def add_subcommand(subparsers: "argparse._SubParsersAction[argparse.ArgumentPars
 
 def run(args: argparse.Namespace) -> int:
     """Check every file and print what was found."""
-    from kubewitness.policy.check import Severity, check
+    from kubewitness.cli.policy_crds import read_custom
+    from kubewitness.policy.check import Mode, Profile, Severity, check
 
-    reports = [(path, check(read_bytes(path), args.server_version)) for path in args.files]
+    custom = read_custom(args.crds)
+    options = (args.server_version, Profile(args.profile), Mode(args.mode), custom)
+    reports = [(path, check(read_bytes(path), *options)) for path in args.files]
     if args.output == "text":
-        sys.stdout.writelines(f"{folded(line, sys.stdout)}\n" for line in _text(reports, args.server_version))
+        sys.stdout.writelines(
+            f"{folded(line, sys.stdout)}\n" for line in _text(reports, args.server_version, args.show)
+        )
     else:
-        document = _json(reports) if args.output == "json" else _sarif(reports)
+        document = _json(reports, args.show) if args.output == "json" else _sarif(reports, args.show)
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
     is_bad = any(report.at_least(Severity(args.fail_on)) or not report.accepted for _, report in reports)
     return ExitCode.FINDINGS if is_bad else ExitCode.OK
 
 
-def _text(reports: Sequence[tuple[str, "Report"]], server_version: str) -> Iterator[str]:
+def _shown(report: "Report", show: str) -> "list[Finding]":
+    wanted = _SEVERITIES[: _SEVERITIES.index(show) + 1]
+    return [finding for finding in report.findings if finding.severity.value in wanted]
+
+
+def _text(reports: Sequence[tuple[str, "Report"]], server_version: str, show: str) -> Iterator[str]:
     for path, report in reports:
-        for finding in report.findings:
+        for finding in _shown(report, show):
             where = f"{path}:{finding.line}:{finding.column}"
             place = f"{finding.path}: " if finding.path else ""
             yield printable(f"{where}: {finding.severity.value} {finding.code}: {place}{finding.message}")
             yield printable(f"    help: {finding.help}")
         counts = [
-            f"{count} {severity}"
+            f"{count} {severity if severity != 'note' else 'note' if count == 1 else 'notes'}"
             for severity in _SEVERITIES
             if (count := sum(finding.severity.value == severity for finding in report.findings))
         ]
         verdict = "accepts" if report.accepted else "refuses"
         found = ", ".join(counts) if counts else "nothing found"
+        if show != "note" and any(finding.severity.value == "note" for finding in report.findings):
+            found += " (shown with --show note)"
         yield printable(f"{path}: kube-apiserver {server_version} {verdict} this policy; {found}")
         if report.server_error:
             yield printable(f"    it says: {report.server_error}")
 
 
-def _json(reports: Sequence[tuple[str, "Report"]]) -> list[dict[str, object]]:
+def _json(reports: Sequence[tuple[str, "Report"]], show: str) -> list[dict[str, object]]:
     return [
         {
             "file": path,
             "accepted": report.accepted,
             "server_error": report.server_error,
-            "findings": [_finding(finding) for finding in report.findings],
+            "findings": [_finding(finding) for finding in _shown(report, show)],
         }
         for path, report in reports
     ]
@@ -105,41 +143,20 @@ def _finding(finding: "Finding") -> dict[str, object]:
         "path": finding.path,
         "message": finding.message,
         "help": finding.help,
+        "fix": finding.fix.says if finding.fix is not None else None,
     }
 
 
-def _sarif(reports: Sequence[tuple[str, "Report"]]) -> dict[str, object]:
-    """Write SARIF 2.1.0, which code hosts show beside the lines."""
+def _sarif(reports: Sequence[tuple[str, "Report"]], show: str) -> dict[str, object]:
+    """Write SARIF, which code hosts show beside the lines."""
+    from kubewitness.cli.render.sarif import Result, sarif
     from kubewitness.policy.check import CODES
 
-    rules = [
-        {
-            "id": code.code,
-            "shortDescription": {"text": code.summary},
-            "defaultConfiguration": {"level": _SARIF_LEVELS[code.severity.value]},
-        }
-        for code in sorted(CODES.values(), key=lambda code: code.code)
-    ]
-    results = [
-        {
-            "ruleId": finding.code,
-            "level": _SARIF_LEVELS[finding.severity.value],
-            "message": {"text": f"{finding.message}\n{finding.help}"},
-            "locations": [
-                {
-                    "physicalLocation": {
-                        "artifactLocation": {"uri": path},
-                        "region": {"startLine": finding.line, "startColumn": finding.column},
-                    }
-                }
-            ],
-        }
-        for path, report in reports
-        for finding in report.findings
-    ]
-    driver = {"name": "kubewitness", "version": __version__, "rules": rules}
-    return {
-        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
-        "version": "2.1.0",
-        "runs": [{"tool": {"driver": driver}, "results": results}],
-    }
+    return sarif(
+        {code.code: (code.severity.value, code.summary) for code in CODES.values()},
+        (
+            Result(one.code, one.severity.value, f"{one.message}\n{one.help}", path, one.line, one.column)
+            for path, report in reports
+            for one in _shown(report, show)
+        ),
+    )

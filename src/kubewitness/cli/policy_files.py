@@ -20,9 +20,10 @@ def add_version_argument(parser: argparse.ArgumentParser) -> None:
     """Add --server-version."""
     parser.add_argument(
         "--server-version",
-        choices=("1.35", "1.36"),
+        choices=("1.30", "1.31", "1.32", "1.33", "1.34", "1.35", "1.36"),
         default="1.36",
-        help='whose rules hold; 1.35 and older refuse group: "*" (default: %(default)s)',
+        metavar="1.30..1.36",
+        help='whose rules and resources hold; 1.35 and older refuse group: "*" (default: %(default)s)',
     )
 
 

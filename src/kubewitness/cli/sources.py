@@ -79,16 +79,11 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("-v", "--verbose", action="store_true", help="say what each file was recognised as")
 
 
-def sources_of(args: argparse.Namespace, env: Mapping[str, str] = os.environ) -> list[str]:
+def sources_of(args: argparse.Namespace) -> list[str]:
     """Give what is to be read; complains about what is not there before anything is read."""
     named: list[str] = args.sources
-    data = args.data or env.get("KUBEWITNESS_DATA")
     if args.data and named:
         raise UserError("give either files or --data, not both")
-    if data and not named:
-        raise UserError(
-            f"{data}: this version reads files only; stores (--data, KUBEWITNESS_DATA) come with `kubewitness serve`"
-        )
     if not named:
         if sys.stdin is None or sys.stdin.isatty():
             raise UserError("nothing to read: name audit log files or directories, or pipe a log in")
@@ -99,6 +94,16 @@ def sources_of(args: argparse.Namespace, env: Mapping[str, str] = os.environ) ->
         if source != STDIN:
             _check(source)
     return named
+
+
+def store_of(args: argparse.Namespace, env: Mapping[str, str] = os.environ) -> str | None:
+    """Give the data directory that is to be read, None where files are. Files that are named win over a default."""
+    if args.data and args.sources:
+        raise UserError("give either files or --data, not both")
+    data: str | None = args.data or (None if args.sources else env.get("KUBEWITNESS_DATA"))
+    if data and not os.path.isdir(data):  # noqa: PTH112 - pathlib costs start-up
+        raise UserError(f"{data}: no such directory{_hint(Path(data))}")
+    return data
 
 
 def _check(source: str) -> None:

@@ -28,12 +28,15 @@ class Context:
     source: str | None = None
     dialect: str | None = "kube-apiserver"
     redacted: tuple[str, ...] | None = None
+    log_index: int | None = None
+    log_time: int | None = None
+    """Microseconds since 1970."""
 
 
 RAW = Context()
 
-ENVELOPE = frozenset({"cluster", "source", "dialect", "redacted"})
-TIMES = frozenset({"requestReceivedTimestamp", "stageTimestamp"})
+ENVELOPE = frozenset({"cluster", "source", "dialect", "redacted", "log.index", "log.time"})
+TIMES = frozenset({"requestReceivedTimestamp", "stageTimestamp", "log.time"})
 _STRUCTS: dict[str, type[msgspec.Struct]] = {
     "user": UserInfo,
     "impersonatedUser": UserInfo,
@@ -66,7 +69,7 @@ Value: TypeAlias = str | int | bool | tuple[str, ...] | dict[str, str] | dict[st
 def read(event: Event, context: Context, path: str) -> Value:
     """Give the value of a field that is not derived. Level and Stage are text, times are microseconds."""
     if path in ENVELOPE:
-        return getattr(context, path)  # type: ignore[no-any-return]  # one of four attributes of Context
+        return getattr(context, path.replace(".", "_"))  # type: ignore[no-any-return]  # an attribute of Context
     held: object = event
     for attribute in ATTRIBUTES[path]:
         held = None if held is None else getattr(held, attribute)

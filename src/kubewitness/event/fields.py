@@ -90,6 +90,8 @@ FIELDS: tuple[Field, ...] = (
     Field("source", "source", _S, "file or door the bytes came through", is_derived=True),
     Field("dialect", "dialect", _S, "kube-apiserver, eks, gke, aks, legacy, ...", is_derived=True),
     Field("redacted", "redacted", _L, "members that were blanked or never written", is_derived=True),
+    Field("log.index", "log_index", _I, "place in the log of a store, by which it is proved", is_derived=True),
+    Field("log.time", "log_time", _T, "when the store took it in", is_derived=True),
 )
 
 _BY_PATH = {field.path: field for field in FIELDS}

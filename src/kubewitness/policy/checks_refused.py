@@ -3,7 +3,8 @@
 import difflib
 from collections.abc import Iterator
 
-from kubewitness.policy.findings import Context, Finding, check, declare, field_path, located
+from kubewitness.policy import mends
+from kubewitness.policy.findings import Context, Finding, Fix, check, declare, field_path, located
 from kubewitness.policy.load import Document, Refusal
 from kubewitness.policy.tree import START
 from kubewitness.policy.validate import LEVELS, STAGES, Invalid
@@ -68,7 +69,8 @@ def invalid(context: Context) -> Iterator[Finding]:
     """Give every error of the server's validation."""
     for error in context.document.invalid:
         code, help_ = _explained(error, context)
-        yield context.finding(code, error.path, error.message.removeprefix(field_path(error.path) + ": "), help_)
+        message = error.message.removeprefix(field_path(error.path) + ": ")
+        yield context.finding(code, error.path, message, help_, _fix(context, error, code))
 
 
 def _explained(error: Invalid, context: Context) -> tuple[str, str]:
@@ -87,12 +89,34 @@ def _explained(error: Invalid, context: Context) -> tuple[str, str]:
 
 
 def _near(context: Context, error: Invalid, options: tuple[str, ...]) -> str:
+    near = _nearest(_text(context, error), options)
+    return f"; nearest: {near}" if near else ""
+
+
+def _text(context: Context, error: Invalid) -> str:
     value = context.document.tree.at(error.path) if context.document.tree else None
-    if value is None or not value.text:
-        return ""
+    return value.text if value is not None else ""
+
+
+def _nearest(text: str, options: tuple[str, ...]) -> str:
     folded = {option.lower(): option for option in options}
-    near = difflib.get_close_matches(value.text.strip().lower(), folded, n=1)
-    return f"; nearest: {folded[near[0]]}" if near else ""
+    near = difflib.get_close_matches(text.strip().lower(), folded, n=1) if text else []
+    return folded[near[0]] if near else ""
+
+
+def _fix(context: Context, error: Invalid, code: str) -> Fix | None:
+    """Give what was surely meant in place of one scalar."""
+    text = _text(context, error)
+    meant = ""
+    if code == "KW105":
+        meant = _nearest(text, LEVELS)
+    elif code == "KW106":
+        meant = _nearest(text, STAGES)
+    elif code == "KW107" and text and not text.startswith("/") and "*" not in text:
+        meant = f"/{text}"
+    elif code == "KW108" and "/" in text:
+        meant = text.partition("/")[0]
+    return mends.reword(error.path, text, meant) if meant and meant != text else None
 
 
 def _group_help(context: Context, error: Invalid) -> str:

@@ -1,81 +1,94 @@
 """
-KW3xx: what works as written and is a risk: secrets on the disk, traces that are lost.
+KW30x: secrets on the disk.
 
-A body is called recorded only when a request is found, built from the rule's own values, that the policy evaluates to
-this rule and this level. Finding all risks over all requests is `prove`'s work.
+Exact: a body is called recorded when there is a possible request whose body this rule records.
 """
 
-import itertools
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from kubewitness.event.types import Level, Stage
-from kubewitness.policy.evaluate import CompiledPolicy, compile_policy
-from kubewitness.policy.findings import Context, Finding, check
+from kubewitness.policy import builtin
+from kubewitness.policy.findings import Context, Do, Edit, Finding, Fix, check
+from kubewitness.policy.prove.describe import request_text
+from kubewitness.policy.subjects import READS, REMOVALS, WRITES, asked, compiled, entry, guard, names_only, topic
 from kubewitness.policy.types import Attributes, Policy, PolicyRule
 
-_SOMEONE, _SOMEWHERE, _SOMETHING = "someone", "somewhere", "something"
-# how many combinations of a rule's own values are tried
-_MAX_TRIES = 5_000
+_TOKENS = "serviceaccounts/token"
+_REVIEWS = "tokenreviews.authentication.k8s.io"
 
 
 @dataclass(frozen=True, slots=True)
 class _Body:
-    """A body that holds something secret: which request, recorded from which level on."""
+    """A body that holds something secret: `sent` is recorded from Request on, `returned` from RequestResponse on."""
 
     code: str
-    group: str
-    resource: str
-    subresource: str
-    verbs_by_level: tuple[tuple[Level, tuple[str, ...]], ...]
-    is_namespaced: bool
+    name: str
+    sent: tuple[str, ...]
+    returned: tuple[str, ...]
     message: str
     help: str
 
 
-_WRITES = ("create", "update", "patch")
-_READS = ("get", "list")
+_COPY = (
+    "; omitManagedFields leaves the copy in the last-applied-configuration annotation, which tables of `kubectl get` "
+    "hold too"
+)
 _BODIES = (
     _Body(
         "KW301",
-        "",
         "secrets",
-        "",
-        ((Level.REQUEST, _WRITES), (Level.REQUEST_RESPONSE, (*_READS, *_WRITES, "delete", "deletecollection"))),
-        True,
+        WRITES,
+        (*READS, *WRITES, *REMOVALS),
         "bodies of secrets are written to the log, keys and passwords in base64",
-        "put a rule with level: Metadata for secrets above this one",
+        "put a rule with level: Metadata for secrets above this one" + _COPY,
     ),
     _Body(
         "KW302",
-        "authentication.k8s.io",
-        "tokenreviews",
-        "",
-        ((Level.REQUEST, ("create",)), (Level.REQUEST_RESPONSE, ("create",))),
-        False,
+        _REVIEWS,
+        ("create",),
+        ("create",),
         "bodies of tokenreviews are written to the log, and each holds the bearer token that is reviewed",
         "record tokenreviews at level: Metadata",
     ),
     _Body(
         "KW303",
-        "",
-        "serviceaccounts",
-        "token",
-        ((Level.REQUEST_RESPONSE, ("create",)),),
-        True,
+        _TOKENS,
+        (),
+        ("create",),
         "responses of serviceaccounts/token are written to the log, and each holds a new token",
         "put a rule with level: Metadata for serviceaccounts/token above this one",
     ),
     _Body(
         "KW304",
-        "",
         "configmaps",
-        "",
-        ((Level.REQUEST, _WRITES), (Level.REQUEST_RESPONSE, (*_READS, *_WRITES))),
-        True,
+        WRITES,
+        (*READS, *WRITES),
         "bodies of configmaps are written to the log; people keep passwords in them, and they are large",
         "put a rule with level: Metadata for configmaps above this one",
     ),
+)
+_GUARDED = frozenset((one.group, one.resources[0]) for one in (entry(body.name) for body in _BODIES))
+# the verbs of a watch never have a body
+_BODILESS = frozenset(("watch",))
+_SECRET_NAME = re.compile(r"secret|token|credential|passw(or)?d|kubeconfig|private-?key|api-?key")
+# they hold references or ciphertext
+_HARMLESS = frozenset(
+    (
+        "sealedsecrets",
+        "externalsecrets",
+        "clusterexternalsecrets",
+        "secretstores",
+        "clustersecretstores",
+        "pushsecrets",
+        "clusterpushsecrets",
+        "secretproviderclasses",
+        "secretproviderclasspodstatuses",
+        "vaultstaticsecrets",
+        "vaultdynamicsecrets",
+        "vaultpkisecrets",
+    )
 )
 
 
@@ -89,56 +102,77 @@ def bodies(context: Context) -> Iterator[Finding]:
     """Find rules that write secrets to the log."""
     if context.policy is None:
         return
-    compiled = compile_policy(context.policy)
-    for index, rule in enumerate(context.policy.rules):
-        if rule.level < Level.REQUEST:
+    for body, index, example in _recorded(context, context.policy, _BODIES):
+        shown = f"{body.message} (for example {request_text(example)})"
+        fix = _shield(context.policy, index, body)
+        yield context.finding(body.code, ("rules", index, "level"), shown, body.help, fix)
+
+
+def _recorded(context: Context, policy: Policy, wanted: tuple[_Body, ...]) -> Iterator[tuple[_Body, int, Attributes]]:
+    """Give for each body the rules that record it, each with the smallest request."""
+    # what is sent first: a create tells more than the get after it
+    topics = [(topic(body.name, verbs),) for body in wanted for verbs in (body.sent, body.returned) if verbs]
+    labels = [(body, level) for body in wanted for verbs, level in _levels(body) if verbs]
+    seen: set[tuple[str, int]] = set()
+    for decided in asked(context, topics):
+        body, level = labels[decided.topic]
+        index = decided.rule_index
+        if index is None or decided.example.verb in _BODILESS or (body.name, index) in seen:
             continue
-        for body in _BODIES:
-            witness = _witness(context.policy, compiled, index, body)
-            if witness is not None:
-                shown = f"{body.message} (for example {_shown(witness)})"
-                yield context.finding(body.code, ("rules", index, "level"), shown, body.help)
+        if policy.rules[index].level >= level and not _is_silent(context, index):
+            seen.add((body.name, index))
+            yield body, index, decided.example
 
 
-def _witness(policy: Policy, compiled: CompiledPolicy, index: int, body: _Body) -> Attributes | None:
-    """Give a request that this rule decides and whose body it records."""
+def _levels(body: _Body) -> tuple[tuple[tuple[str, ...], Level], ...]:
+    return (body.sent, Level.REQUEST), (body.returned, Level.REQUEST_RESPONSE)
+
+
+def _is_silent(context: Context, index: int) -> bool:
+    """Whether the rule omits every stage that has a body."""
+    found = compiled(context)
+    omitted = found.rules[index][1].omit_stages if found is not None else frozenset[Stage]()
+    return {Stage.RESPONSE_COMPLETE, Stage.PANIC} <= omitted
+
+
+def _shield(policy: Policy, index: int, body: _Body) -> Fix | None:
+    """Keep these bodies out: with the level of a rule that is about nothing else, or with a rule before it."""
     rule = policy.rules[index]
-    matcher = compiled.rules[index][0]
-    verbs = next((verbs for level, verbs in reversed(body.verbs_by_level) if rule.level >= level), ())
-    for request in itertools.islice(_requests(rule, body, verbs), _MAX_TRIES):
-        if matcher.matches(request) and compiled.decide(request).rule_index == index:
-            return request
-    return None
+    if names_only(rule, _GUARDED):
+        says = f"lowered rules[{index}] to level Metadata"
+        edits = (Edit(Do.REPLACE, ("rules", index, "level"), "Metadata"),)
+        return Fix(says, edits, (rule,), Level.METADATA, Level.METADATA)
+    # one rule for all that this rule records and should not
+    names = dict.fromkeys((body.name, "secrets", _TOKENS, _REVIEWS, "configmaps"))
+    return guard(policy, index, " ".join(name for name in names if _is_recorded(rule, name)))
 
 
-def _requests(rule: PolicyRule, body: _Body, verbs: tuple[str, ...]) -> Iterator[Attributes]:
-    wanted_names = [name for entry in rule.resources for name in entry.resource_names]
-    for verb, user, group, namespace, name in itertools.product(
-        [verb for verb in verbs if not rule.verbs or verb in rule.verbs],
-        rule.users or (_SOMEONE,),
-        rule.user_groups or ("system:authenticated",),
-        (rule.namespaces or (_SOMEWHERE,)) if body.is_namespaced else ("",),
-        wanted_names or (_SOMETHING,),
-    ):
-        is_named = verb in ("get", "update", "patch", "delete") or body.subresource != ""
-        yield Attributes(
-            verb,
-            user,
-            tuple(dict.fromkeys((group, "system:authenticated"))),
-            namespace,
-            body.group,
-            "v1",
-            body.resource,
-            body.subresource,
-            name if is_named else "",
-            resource_request=True,
-        )
+def _is_recorded(rule: PolicyRule, name: str) -> bool:
+    body = next(body for body in _BODIES if body.name == name)
+    verbs = body.sent if rule.level is Level.REQUEST else body.returned
+    return bool(verbs) and (not rule.verbs or not set(rule.verbs).isdisjoint(set(verbs) - _BODILESS))
 
 
-def _shown(request: Attributes) -> str:
-    resource = f"{request.resource}/{request.subresource}" if request.subresource else request.resource
-    where = f" in namespace {request.namespace}" if request.namespace else ""
-    return f"{request.verb} {resource}{where} by {request.user}"
+@check(KW309="bodies of custom resources are recorded that by their names hold secrets")
+def custom_bodies(context: Context) -> Iterator[Finding]:
+    """Find custom resources with telling names, of the policy or defined by the user, whose bodies are recorded."""
+    policy = context.policy
+    if policy is None:
+        return
+    named = {(r.group, r.name): None for r in context.catalogue.custom}
+    for rule in policy.rules:
+        for one in rule.resources:
+            if one.group not in builtin.GROUPS and one.group != "*":
+                named |= dict.fromkeys((one.group, pattern.partition("/")[0]) for pattern in one.resources)
+    telling = [
+        f"{name}.{group}" for group, name in sorted(named) if _SECRET_NAME.search(name) and name not in _HARMLESS
+    ]
+    wanted = tuple(_Body("KW309", name, WRITES, (*READS, *WRITES, *REMOVALS), "", "") for name in telling)
+    for body, index, example in _recorded(context, policy, wanted):
+        message = f"bodies of {body.name} are written to the log, and by their name they hold secrets"
+        message += f" (for example {request_text(example)})"
+        help_ = f"record {body.name} at level: Metadata"
+        yield context.finding("KW309", ("rules", index, "level"), message, help_, guard(policy, index, body.name))
 
 
 @check(KW305="secrets are guarded by a rule of their own, serviceaccounts/token is not")
@@ -148,74 +182,38 @@ def unguarded_tokens(context: Context) -> Iterator[Finding]:
     if policy is None:
         return
     for index, rule in enumerate(policy.rules):
-        entries = [entry for entry in rule.resources if entry.group in ("", "*")]
-        if rule.level is not Level.METADATA or not any("secrets" in entry.resources for entry in entries):
+        entries = [one for one in rule.resources if one.group in ("", "*")]
+        if rule.level is not Level.METADATA or not any("secrets" in one.resources for one in entries):
             continue
         if any(
-            pattern in ("serviceaccounts/token", "serviceaccounts/*", "*/token", "*")
+            pattern in (_TOKENS, "serviceaccounts/*", "*/token", "*")
             for other in policy.rules
-            for entry in other.resources
-            for pattern in entry.resources
+            for one in other.resources
+            for pattern in one.resources
         ):
             return
-        issued = Attributes("create", _SOMEONE, ("system:authenticated",), _SOMEWHERE, "", "v1", "serviceaccounts")
-        decision = compile_policy(policy).decide(_with_token(issued))
-        by = "no rule" if decision.rule_index is None else f"rules[{decision.rule_index}]"
+        issued = Attributes(
+            "create", "someone", ("system:authenticated",), "default", "", "v1", "serviceaccounts", "token", "x", True
+        )
+        found = compiled(context)
+        decision = found.decide(issued) if found is not None else None
+        level = decision.level if decision is not None else Level.NONE
+        by = "no rule" if decision is None or decision.rule_index is None else f"rules[{decision.rule_index}]"
         message = (
             "secrets have a rule of their own, serviceaccounts/token has none: issuing a token is decided by "
-            f"{by}, level {decision.level.value}"
+            f"{by}, level {level.value}"
         )
         help_ = "name serviceaccounts/token beside secrets; its response holds a token that opens the cluster"
-        yield context.finding("KW305", ("rules", index, "resources"), message, help_)
+        yield context.finding("KW305", ("rules", index, "resources"), message, help_, _beside(policy, index))
         return
 
 
-def _with_token(request: Attributes) -> Attributes:
-    return Attributes(
-        request.verb,
-        request.user,
-        request.groups,
-        request.namespace,
-        request.api_group,
-        request.api_version,
-        request.resource,
-        "token",
-        _SOMETHING,
-        resource_request=True,
-    )
-
-
-@check(
-    KW306="failed authentication leaves no trace",
-    KW307="running commands in containers leaves no trace",
-)
-def blind_spots(context: Context) -> Iterator[Finding]:
-    """Find requests that matter and of which nothing would be written."""
-    if context.policy is None:
-        return
-    compiled = compile_policy(context.policy)
-    nobody = Attributes("list", None, None, _SOMEWHERE, "", "v1", "pods", resource_request=True)
-    decision = compiled.decide(nobody)
-    # a 401 has one event, at ResponseStarted
-    if decision.level is Level.NONE or Stage.RESPONSE_STARTED in decision.omit_stages:
-        why = (
-            "level None" if decision.level is Level.NONE else "ResponseStarted is omitted, the one stage that a 401 has"
-        )
-        path = ("omitStages",) if Stage.RESPONSE_STARTED in context.policy.omit_stages else _rule(decision.rule_index)
-        message = f"requests with a wrong or expired token are not recorded at all: {why}"
-        help_ = "keep ResponseStarted, and a last rule `- level: Metadata` without users or userGroups"
-        yield context.finding("KW306", path, message, help_)
-    for verb in ("get", "create"):
-        request = Attributes(
-            verb, _SOMEONE, ("system:authenticated",), _SOMEWHERE, "", "v1", "pods", "exec", _SOMETHING, True
-        )
-        decision = compiled.decide(request)
-        if decision.level is Level.NONE:
-            message = f"{verb} pods/exec is not recorded: what was run in which container leaves no trace"
-            help_ = "record pods/exec, pods/attach and pods/portforward at level: Metadata, without verbs"
-            yield context.finding("KW307", _rule(decision.rule_index), message, help_)
-            return
-
-
-def _rule(index: int | None) -> tuple[str | int, ...]:
-    return ("rules",) if index is None else ("rules", index, "level")
+def _beside(policy: Policy, index: int) -> Fix | None:
+    """Name serviceaccounts/token where secrets are named."""
+    rule = policy.rules[index]
+    at = next(i for i, one in enumerate(rule.resources) if one.group in ("", "*") and "secrets" in one.resources)
+    if rule.resources[at].resource_names or (rule.verbs and "create" not in rule.verbs):
+        return None
+    says = f"added serviceaccounts/token to rules[{index}]"
+    edit = Edit(Do.APPEND, ("rules", index, "resources", at, "resources"), _TOKENS)
+    return Fix(says, (edit,), (topic(_TOKENS),), Level.METADATA, Level.METADATA)

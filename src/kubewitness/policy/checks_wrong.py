@@ -4,10 +4,11 @@ import difflib
 import re
 from collections.abc import Iterator
 
-from kubewitness.policy import builtin, golang
-from kubewitness.policy.cover import covers, is_catch_all
-from kubewitness.policy.findings import Context, Finding, Path, check, located
+from kubewitness.policy import builtin, golang, mends
+from kubewitness.policy.findings import Context, Finding, Fix, Path, check, located, parse_path
+from kubewitness.policy.prove.universe import is_resource
 from kubewitness.policy.tree import Mark
+from kubewitness.policy.types import GroupResources
 from kubewitness.policy.validate import STAGES, RawGroupResources
 
 RESOURCE_VERBS = ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection")
@@ -21,8 +22,6 @@ _SUBRESOURCE_VERBS = {
     "portforward": "pods/portforward",
     "log": "pods/log",
 }
-# how many rules back a covering rule is looked for; real policies have fewer than a hundred
-_MAX_LOOK_BACK = 300
 _GROUP_LIKE = re.compile(
     r"system:(masters|authenticated|unauthenticated|nodes|monitoring|bootstrappers(:.*)?|serviceaccounts(:.*)?)"
 )
@@ -48,9 +47,9 @@ def strictness(context: Context) -> Iterator[Finding]:
         folded = {field.lower(): field for field in fields}
         near = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.5)
         meant = f"did you mean {folded[near[0]]}?" if near else f"known here: {', '.join(fields)}"
-        yield located(
-            "KW201", complaint.mark, complaint.path, f"unknown field {name}: the server accepts and ignores it", meant
-        )
+        message = f"unknown field {name}: the server accepts and ignores it"
+        fix = mends.other_name(context, parse_path(complaint.path), folded[near[0]]) if near else None
+        yield located("KW201", complaint.mark, complaint.path, message, meant, fix)
     for mark, name in context.document.repeated:
         yield _repeated(mark, name, name)
     if context.document.is_followed:
@@ -87,11 +86,30 @@ def names(context: Context) -> Iterator[Finding]:
                 path: Path = ("rules", index, field, position)
                 if "*" in name:
                     message = f'"{name}" never matches: {field} are compared letter for letter, there is no globbing'
-                    yield context.finding("KW203", path, message, _exact(name, field))
+                    fix = _group_fix(context, index, field, path, name)
+                    yield context.finding("KW203", path, message, _exact(name, field), fix)
                 elif wrong_kind.fullmatch(name):
                     kind = "group" if field == "users" else "user"
                     message = f'"{name}" is a {kind}, so it never matches in {field}'
-                    yield context.finding("KW215", path, message, f"move it to {right_field}")
+                    fix = mends.other_field(context, index, field, right_field, path)
+                    yield context.finding("KW215", path, message, f"move it to {right_field}", fix)
+
+
+def _group_of(name: str) -> str | None:
+    """Give the group that a glob of users stands for."""
+    found = _SERVICE_ACCOUNTS_OF.fullmatch(name)
+    if found:
+        return f"system:serviceaccounts:{found[1]}"
+    known = {"system:serviceaccount:*": "system:serviceaccounts", "system:serviceaccount:*:*": "system:serviceaccounts"}
+    return (known | {"system:node:*": "system:nodes"}).get(name)
+
+
+def _group_fix(context: Context, index: int, field: str, path: Path, name: str) -> Fix | None:
+    if name == "*":
+        return mends.everyone(context, index, field, path)
+    if field == "users":
+        return mends.by_group(context, index, path, _group_of(name))
+    return mends.take_out(context, path)
 
 
 def _exact(name: str, field: str) -> str:
@@ -122,20 +140,36 @@ def verbs(context: Context) -> Iterator[Finding]:
             path: Path = ("rules", index, "verbs", position)
             if "*" in verb:
                 message = f'"{verb}" never matches: verbs are compared letter for letter'
-                yield context.finding("KW204", path, message, "leave verbs out to match every verb")
+                fix = mends.everyone(context, index, "verbs", path) if verb == "*" else mends.take_out(context, path)
+                yield context.finding("KW204", path, message, "leave verbs out to match every verb", fix)
             elif verb not in known:
-                yield context.finding("KW206", path, f'no request has the verb "{verb}"', _verb_help(verb))
+                fix = mends.other_verb(context, index, path, _meant_verb(verb))
+                yield context.finding("KW206", path, f'no request has the verb "{verb}"', _verb_help(verb), fix)
             elif is_for_urls and verb not in OTHER_VERBS:
                 message = f'requests for URLs never have the verb "{verb}", they have the HTTP method'
                 yield context.finding("KW212", path, message, f"write some of {', '.join(OTHER_VERBS[:6])}")
             elif is_for_resources and verb not in (*RESOURCE_VERBS, *_ODD_VERBS):
                 message = f'requests for resources never have the verb "{verb}"'
-                yield context.finding("KW212", path, message, _verb_help(verb))
+                fix = mends.other_verb(context, index, path, _meant_verb(verb))
+                yield context.finding("KW212", path, message, _verb_help(verb), fix)
+
+
+_MEANT = {"post": "create", "put": "update", "head": "get", "read": "get", "write": "update", "edit": "update"}
+
+
+def _meant_verb(verb: str) -> str | None:
+    """Give the verb that surely was meant."""
+    lower = verb.lower()
+    if lower in (*RESOURCE_VERBS, "proxy"):
+        return lower
+    if lower in _SUBRESOURCE_VERBS or lower in _AUTHORIZATION_VERBS:
+        return None
+    near = difflib.get_close_matches(lower, RESOURCE_VERBS, n=1)
+    return _MEANT.get(lower) or (near[0] if near else None)
 
 
 def _verb_help(verb: str) -> str:
     lower = verb.lower()
-    meant = {"post": "create", "put": "update", "head": "get", "read": "get", "write": "update", "edit": "update"}
     if lower in (*RESOURCE_VERBS, "proxy"):
         return f"write {lower}"
     if lower in _SUBRESOURCE_VERBS:
@@ -143,8 +177,8 @@ def _verb_help(verb: str) -> str:
         return f"it is a subresource: write resources: [{resource}]; kubectl {lower} is a get or create of it"
     if lower in _AUTHORIZATION_VERBS:
         return "it is a permission that authorization asks for; the request itself is a create, update or patch"
-    if lower in meant:
-        return f"did you mean {meant[lower]}?"
+    if lower in _MEANT:
+        return f"did you mean {_MEANT[lower]}?"
     near = difflib.get_close_matches(lower, RESOURCE_VERBS, n=1)
     return f"did you mean {near[0]}?" if near else f"verbs are {', '.join(RESOURCE_VERBS)}"
 
@@ -160,19 +194,23 @@ def namespaces(context: Context) -> Iterator[Finding]:
             if "*" in namespace:
                 message = f'"{namespace}" never matches: namespaces are compared letter for letter'
                 help_ = "list the namespaces, or leave namespaces out to match all"
-                yield context.finding("KW205", ("rules", index, "namespaces", position), message, help_)
+                path: Path = ("rules", index, "namespaces", position)
+                if namespace == "*":
+                    fix = mends.everyone(context, index, "namespaces", path)
+                else:
+                    fix = mends.take_out(context, path)
+                yield context.finding("KW205", path, message, help_, fix)
         if not rule.namespaces or "" in rule.namespaces:
             continue
         for entry_index, entry in enumerate(rule.resources):
             for position, pattern in enumerate(entry.resources):
-                found = builtin.find(entry.group, pattern.partition("/")[0])
+                found = context.catalogue.find(entry.group, pattern.partition("/")[0])
                 # the request for one namespace has that namespace
                 if found is not None and not found.is_namespaced and found.name != "namespaces":
-                    path: Path = ("rules", index, "resources", entry_index, "resources", position)
+                    path = ("rules", index, "resources", entry_index, "resources", position)
                     message = f"{found.name} have no namespace, so a rule for namespaces never matches them"
-                    yield context.finding(
-                        "KW211", path, message, 'add "" to namespaces or give them a rule of their own'
-                    )
+                    help_ = 'add "" to namespaces or give them a rule of their own'
+                    yield context.finding("KW211", path, message, help_, mends.take_out(context, path))
 
 
 @check(
@@ -188,36 +226,59 @@ def resources(context: Context) -> Iterator[Finding]:
             for position, pattern in enumerate(entry.resources):
                 yield from _resource(context, (*path, "resources", position), entry, pattern)
             is_named = entry.resource_names and "" not in entry.resource_names
-            if is_named and rule.verbs and set(rule.verbs) <= {"create", "deletecollection"}:
+            # a create below an object, as of pods/exec, has the name of the object
+            is_plain = all("/" not in pattern and pattern != "*" for pattern in entry.resources)
+            if is_named and is_plain and rule.verbs and set(rule.verbs) <= {"create", "deletecollection"}:
                 message = f"a {' or '.join(rule.verbs)} has no name in its URL, so resourceNames never match it"
                 help_ = "leave resourceNames out for these verbs"
-                yield context.finding("KW210", (*path, "resourceNames"), message, help_)
+                fix = mends.without_names(context, (*path, "resourceNames"))
+                yield context.finding("KW210", (*path, "resourceNames"), message, help_, fix)
 
 
 def _resource(context: Context, path: Path, entry: RawGroupResources, pattern: str) -> Iterator[Finding]:
     resource, slash, subresource = pattern.partition("/")
+    given = GroupResources(entry.group, entry.resources, entry.resource_names)
     if pattern == "*" or (resource == "*" and subresource not in ("", "*")):
         return
     if "*" in resource or ("*" in subresource and subresource != "*") or (slash and not subresource) or resource == "":
         message = f'"{pattern}" matches nothing: only *, pods, pods/log, pods/* and */status are patterns'
         meant = {"*/*": '"*" covers every subresource too', "": "name a resource"}.get(pattern)
+        fix = None
         if slash and not subresource:
             meant = f"write {resource} or {resource}/*"
-        yield context.finding("KW209", path, message, meant or "list the resources; * stands for all of them")
+            fix = mends.other_resource(context, path, given, f"{resource}/*")
+        yield context.finding("KW209", path, message, meant or "list the resources; * stands for all of them", fix)
         return
     if pattern == "*/*" or resource == "*":
-        yield context.finding("KW209", path, f'"{pattern}" matches nothing', '"*" covers every subresource too')
+        fix = mends.other_resource(context, path, given, "*")
+        yield context.finding("KW209", path, f'"{pattern}" matches nothing', '"*" covers every subresource too', fix)
         return
     group = entry.group
-    if group == "*" or group not in builtin.GROUPS:
+    if group == "*":
         return
-    known = builtin.find(group, resource)
-    if known is None:
-        yield from _unknown_resource(context, path, group, resource, slash + subresource)
+    known = context.catalogue.find(group, resource)
+    if known is None and not context.catalogue.is_complete(group):
+        yield from _custom_resource(context, path, given, resource, slash + subresource)
+    elif known is None:
+        yield from _unknown_resource(context, path, given, resource, slash + subresource)
     elif subresource not in ("", "*") and subresource not in known.subresources:
         near = difflib.get_close_matches(subresource, known.subresources, n=1)
         help_ = f"did you mean {resource}/{near[0]}?" if near else _subresources(known)
-        yield context.finding("KW209", path, f"{resource} have no subresource {subresource}", help_)
+        fix = mends.other_resource(context, path, given, f"{resource}/{near[0]}") if near else None
+        yield context.finding("KW209", path, f"{resource} have no subresource {subresource}", help_, fix)
+
+
+def _custom_resource(context: Context, path: Path, given: GroupResources, word: str, rest: str) -> Iterator[Finding]:
+    """Judge a resource of a group that is not built in: by its form, and by the user's own definitions."""
+    mine = [r.name for r in context.catalogue.by_any_name(word) if r.group == given.group]
+    near = mine or difflib.get_close_matches(word.lower(), context.catalogue.names(given.group), n=1, cutoff=0.8)
+    if near:
+        message = f"{word} is no resource of group {given.group}"
+        fix = mends.other_resource(context, path, given, near[0] + rest)
+        yield context.finding("KW209", path, message, f"write {near[0]}{rest}", fix)
+    elif not is_resource(word):
+        message = f"{word} can be no resource: they are named in the plural and in small letters"
+        yield context.finding("KW209", path, message, f"write the plural, as {word.lower()}s")
 
 
 def _subresources(resource: builtin.Resource) -> str:
@@ -226,46 +287,37 @@ def _subresources(resource: builtin.Resource) -> str:
     return f"{resource.name} have {', '.join(resource.subresources)}"
 
 
-def _unknown_resource(context: Context, path: Path, group: str, word: str, rest: str) -> Iterator[Finding]:
+def _unknown_resource(context: Context, path: Path, given: GroupResources, word: str, rest: str) -> Iterator[Finding]:
+    group = given.group
     shown = "the core group" if group == "" else f"group {group}"
-    meant = builtin.by_any_name(word)
+    meant = context.catalogue.by_any_name(word)
     here = [resource for resource in meant if resource.group == group]
     if here:
         message = f"{word} is no resource of {shown}: resources are named in the plural and in small letters"
-        yield context.finding("KW209", path, message, f"write {here[0].name}{rest}")
+        fix = mends.other_resource(context, path, given, here[0].name + rest)
+        yield context.finding("KW209", path, message, f"write {here[0].name}{rest}", fix)
         return
     if meant:
         code = "KW208" if group == "" else "KW209"
+        is_sure = len({resource.group for resource in meant}) == 1
         message = f"{word} is no resource of {shown}, so the rule never matches it"
-        yield context.finding(code, path, message, f'{meant[0].name} belong to group: "{meant[0].group}"')
+        fix = mends.other_resource(context, path, given, meant[0].name + rest, meant[0].group) if is_sure else None
+        yield context.finding(code, path, message, f'{meant[0].name} belong to group: "{meant[0].group}"', fix)
         return
-    near = difflib.get_close_matches(word.lower(), builtin.names(group), n=1)
+    near = difflib.get_close_matches(word.lower(), context.catalogue.names(group), n=1)
+    fix = mends.other_resource(context, path, given, near[0] + rest) if near else None
     help_ = (
         f"did you mean {near[0]}{rest}?" if near else f"a custom resource needs its group beside it; {shown} has none"
     )
-    yield context.finding("KW209", path, f"{shown} has no resource {word}", help_)
+    yield context.finding("KW209", path, f"{shown} has no resource {word}", help_, fix)
 
 
-@check(
-    KW207="a rule that can never decide, because an earlier one matches all it matches",
-    KW214="every stage is omitted, so nothing is written",
-)
-def reach(context: Context) -> Iterator[Finding]:
-    """Find rules without effect."""
-    rules = context.raw.rules
-    first_catch_all = next((index for index, rule in enumerate(rules) if is_catch_all(rule)), None)
-    for index, rule in enumerate(rules):
-        if first_catch_all is not None and first_catch_all < index:
-            cause: int | None = first_catch_all
-        else:
-            nearby = range(max(0, index - _MAX_LOOK_BACK), index)
-            cause = next((earlier for earlier in nearby if covers(rules[earlier], rule)), None)
-        if cause is not None:
-            line = context.mark(("rules", cause)).line
-            kind = "matches every request" if is_catch_all(rules[cause]) else "matches all that this one matches"
-            message = f"this rule never decides: rules[{cause}] on line {line} {kind}, and the first match counts"
-            yield context.finding("KW207", ("rules", index), message, f"move it above rules[{cause}] or remove it")
+@check(KW214="every stage is omitted, so nothing is written")
+def silent(context: Context) -> Iterator[Finding]:
+    """Find rules that write nothing though their level says so."""
+    for index, rule in enumerate(context.raw.rules):
         omitted = set(rule.omit_stages) | set(context.raw.omit_stages)
         if rule.level != "None" and omitted >= set(STAGES):
             message = "all four stages are omitted: requests are counted at their level and nothing is written"
-            yield context.finding("KW214", ("rules", index), message, "write level: None if that is what you mean")
+            help_ = "write level: None if that is what you mean"
+            yield context.finding("KW214", ("rules", index), message, help_, mends.as_nothing(context, index))

@@ -2,17 +2,23 @@
 What can be found in a policy file, and the one registry of checks.
 
 A check is a function from `Context` to findings, registered with its codes. KW1xx: kube-apiserver refuses the file.
-KW2xx: it accepts the file, which does not do what it says. KW3xx: it does, and that is risky. The page
-docs/reference/policy-findings.md lists the same codes.
+KW2xx: it accepts the file, which does not do what it says. KW3xx: it does, and that is risky. KW4xx: what it costs, or
+does for nothing. KW5xx: what the profile asked for demands. The page docs/reference/policy-findings.md lists the same.
+
+A `Fix` says how to change the document, and of which requests that may change what is recorded: `repair` makes the
+text and proves it.
 """
 
 import enum
+import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from kubewitness.event.types import Level
+from kubewitness.policy.catalogue import Catalogue
 from kubewitness.policy.load import Document
 from kubewitness.policy.tree import START, Mark
-from kubewitness.policy.types import Policy
+from kubewitness.policy.types import Policy, PolicyRule
 from kubewitness.policy.validate import RawPolicy
 
 Path = tuple[str | int, ...]
@@ -23,12 +29,71 @@ class Severity(enum.Enum):
 
     REFUSED = "refused"
     WRONG = "wrong"
+    UNMET = "unmet"
     RISKY = "risky"
+    NOTE = "note"
 
     @property
     def rank(self) -> int:
         """Its place, 0 the worst."""
         return list(Severity).index(self)
+
+
+class Profile(enum.Enum):
+    """Whose demands a policy is held against, besides ours."""
+
+    DEFAULT = "default"
+    CIS = "cis"
+    STIG = "stig"
+    PCI = "pci"
+
+
+class Mode(enum.Enum):
+    """The server's --audit-log-mode or --audit-webhook-mode."""
+
+    BATCH = "batch"
+    BLOCKING = "blocking"
+    BLOCKING_STRICT = "blocking-strict"
+
+
+class Do(enum.Enum):
+    """What an edit does at its path of the document."""
+
+    REPLACE = "put this scalar there"
+    REMOVE = "take out this list item or member"
+    RENAME = "give the member this name"
+    APPEND = "add this item to the list, which is made when it is missing"
+    INSERT = "put this item before the one at the path"
+    MOVE = "move the rule at the path before the rule with this index; -1 is the end"
+    MEMBER = "add this member to the object"
+
+
+Content = str | int | dict[str, "Content"] | list["Content"]
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """One change of the document."""
+
+    do: Do
+    path: Path
+    content: Content = ""
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Fix:
+    """Edits, a sentence that says them, and what they may change.
+
+    Only requests that `scope` matches may be recorded otherwise afterwards, and those at a level between `lowest` and
+    `highest`. An empty scope: nothing changes. `scope` None: the server refused the file before, nothing is compared.
+    """
+
+    says: str
+    edits: tuple[Edit, ...]
+    scope: tuple[PolicyRule, ...] | None = ()
+    lowest: Level = Level.NONE
+    highest: Level = Level.REQUEST_RESPONSE
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +107,7 @@ class Finding:
     path: str
     message: str
     help: str
+    fix: Fix | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +126,14 @@ class Context:
     document: Document
     raw: RawPolicy
     policy: Policy | None
-    server_version: str
+    catalogue: Catalogue
+    profile: Profile = Profile.DEFAULT
+    mode: Mode = Mode.BATCH
+    cache: dict[str, object] = field(default_factory=dict)
 
-    def finding(self, code: str, path: Path, message: str, help_: str) -> Finding:
+    def finding(self, code: str, path: Path, message: str, help_: str, fix: Fix | None = None) -> Finding:
         """Make a finding that points at a value of the document."""
-        return located(code, self.mark(path), field_path(path), message, help_)
+        return located(code, self.mark(path), field_path(path), message, help_, fix)
 
     def mark(self, path: Path) -> Mark:
         """Give the place of a value, or of what is nearest above it."""
@@ -80,7 +149,13 @@ Check = Callable[[Context], Iterator[Finding]]
 CODES: dict[str, Code] = {}
 CHECKS: list[Check] = []
 
-_SEVERITIES = {"1": Severity.REFUSED, "2": Severity.WRONG, "3": Severity.RISKY}
+_SEVERITIES = {
+    "1": Severity.REFUSED,
+    "2": Severity.WRONG,
+    "3": Severity.RISKY,
+    "4": Severity.NOTE,
+    "5": Severity.UNMET,
+}
 
 
 def declare(code: str, summary: str) -> None:
@@ -102,9 +177,15 @@ def check(**summaries: str) -> Callable[[Check], Check]:
     return register
 
 
-def located(code: str, mark: Mark, path: str, message: str, help_: str) -> Finding:
+def located(code: str, mark: Mark, path: str, message: str, help_: str, fix: Fix | None = None) -> Finding:
     """Make a finding at a place."""
-    return Finding(code, CODES[code].severity, mark.line, mark.column, path, message, help_)
+    return Finding(code, CODES[code].severity, mark.line, mark.column, path, message, help_, fix)
+
+
+def parse_path(text: str) -> Path:
+    """Read a path that `field_path` wrote."""
+    parts = re.findall(r"[^.\[\]]+(?=[.\[]|$)|\[\d+\]", text)
+    return tuple(int(part[1:-1]) if part.startswith("[") else part for part in parts)
 
 
 def field_path(path: Path) -> str:

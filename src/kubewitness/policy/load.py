@@ -23,7 +23,8 @@ from kubewitness.policy.tree import GoError, Kind, Mark, Value
 from kubewitness.policy.types import GroupResources, Policy, PolicyRule
 from kubewitness.policy.validate import Invalid, RawGroupResources, RawPolicy, RawRule, aggregate, validate
 
-SERVER_VERSIONS = ("1.35", "1.36")
+SERVER_VERSIONS = ("1.30", "1.31", "1.32", "1.33", "1.34", "1.35", "1.36")
+"""Those whose behaviour is known, oldest first; the catalogue of resources covers the same."""
 DEFAULT_SERVER_VERSION = "1.36"
 _GROUP, _INTERNAL = "audit.k8s.io", "__internal"
 _SCHEME = 'in scheme "k8s.io/apiserver/pkg/audit/scheme.go:30"'

@@ -16,6 +16,8 @@ from kubewitness.policy import gotext
 LEVELS = tuple(level.value for level in Level)
 STAGES = tuple(stage.value for stage in Stage)
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+# the versions that read group "*" as every group
+_EVERY_GROUP_SINCE = frozenset(("1.36",))
 _MAX_SUBDOMAIN = 253
 _SUBDOMAIN_MESSAGE = (
     "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start "
@@ -136,7 +138,7 @@ def _resource_errors(
     for index, entry in enumerate(entries):
         # the server leaves the index of the entry out of the path it prints
         printed = f"{_field(at)}.resources"
-        if entry.group and not (entry.group == "*" and server_version != "1.35"):
+        if entry.group and not (entry.group == "*" and server_version in _EVERY_GROUP_SINCE):
             problems = _subdomain_problems(entry.group)
             if problems:
                 yield Invalid(

@@ -71,7 +71,7 @@ def test_keys_are_made_once_readable_by_nobody_else(tmp_path: Path) -> None:
 
 
 def test_rotation_signs_with_old_and_new(tmp_path: Path) -> None:
-    """The new key is first; the one before goes on, the one before that does not."""
+    """The new key is first; the one before goes on, the one before that does not, and is known all the same."""
     keys = KeyDir(tmp_path / "keys")
     root, meta = DataDir(tmp_path / "data").enter("prod")
     root.close()
@@ -80,7 +80,21 @@ def test_rotation_signs_with_old_and_new(tmp_path: Path) -> None:
     assert keys.signers(meta) == [second, first]
     third = keys.rotate(meta)
     assert keys.signers(meta) == [third, second]
-    assert keys.verifiers("prod") == [third.key, second.key]
+    assert keys.verifiers("prod") == [third.key, second.key, first.key]
+
+
+def test_a_public_key_that_a_crash_kept_back_is_shown_at_the_next_start(tmp_path: Path) -> None:
+    """The private key was written, the public one not."""
+    keys = KeyDir(tmp_path / "keys")
+    root, meta = DataDir(tmp_path / "data").enter("prod")
+    root.close()
+    [first] = keys.signers(meta)
+    (shown,) = (tmp_path / "keys").glob("*.vkey")
+    before = shown.read_bytes()
+    second = keys.rotate(meta)
+    shown.write_bytes(before)
+    assert keys.signers(meta) == [second, first]
+    assert keys.verifiers("prod") == [second.key, first.key]
 
 
 def test_a_broken_identity_key_is_refused(tmp_path: Path) -> None:

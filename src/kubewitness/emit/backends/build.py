@@ -1,8 +1,9 @@
 """
-Put the log backend together as the flags say, refusing in kube-apiserver's words what it would refuse.
+Put the backends together as the flags say, refusing in kube-apiserver's words what it would refuse.
 
-`log_backend` gives `ignoreErrors<log>`, `log`, `buffered<log>`, each inside `truncate<...>` if that is on; `join` makes
-one of several. `load_policy` reads the policy file. The caller prints `Using audit backend: <name>`.
+`log_backend` gives `ignoreErrors<log>`, `log`, `buffered<log>`, each inside `truncate<...>` if that is on;
+`webhook_backend` the same around `webhook`; `join` makes one of several. `refuse` says what is wrong with the flags,
+`load_policy` reads the policy file. The caller prints `Using audit backend: <name>`.
 
 Follows ApplyTo of k8s.io/apiserver/pkg/server/options/audit.go.
 """
@@ -13,14 +14,20 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from kubewitness.emit.backends import options
+from kubewitness._kit.files import DiskDirectory
+from kubewitness.emit.backends import kubeconfig, options
 from kubewitness.emit.backends.batcher import BatchOptions
 from kubewitness.emit.backends.buffered import Buffered
+from kubewitness.emit.backends.kubeconfig import KubeconfigError
 from kubewitness.emit.backends.log import LogBackend, Stream, Writer, reason_of
 from kubewitness.emit.backends.options import Values
-from kubewitness.emit.backends.rotate import RotatingFile
+from kubewitness.emit.backends.post import Poster
+from kubewitness.emit.backends.rotate import RotatingFile, make_folder
+from kubewitness.emit.backends.spool import Spooled
+from kubewitness.emit.backends.spoolfiles import Spool
 from kubewitness.emit.backends.truncate import Truncate
 from kubewitness.emit.backends.union import IgnoreErrors, Union
+from kubewitness.emit.backends.webhook import Sender, WebhookBackend
 from kubewitness.emit.metrics import Metrics
 from kubewitness.event.flow import Backend
 from kubewitness.policy.gotext import quote
@@ -28,10 +35,19 @@ from kubewitness.policy.load import PolicyError, load
 from kubewitness.policy.types import Policy
 
 _MICROSECOND_NS = 1_000
+WEBHOOK_IN_FLIGHT_MAX = 128
+"""Batches under way at once: kube-apiserver knows no limit, which a dead receiver would turn into one of memory."""
 
 
 class StartError(Exception):
     """A server with these flags does not start; the text is what it says after `"command failed" err=`."""
+
+
+def refuse(values: Values) -> None:
+    """See that the flags go together. Raises StartError."""
+    refusals = options.check(values)
+    if refusals:
+        raise StartError(refusals[0] if len(refusals) == 1 else f"[{', '.join(refusals)}]")
 
 
 def load_policy(values: Values) -> Policy | None:
@@ -52,14 +68,61 @@ def load_policy(values: Values) -> Policy | None:
 
 def log_backend(values: Values, metrics: Metrics, tell: Callable[[str], None]) -> Backend | None:
     """Give the log backend, or None when its flags leave it off. `tell`: what goes wrong aside. Raises StartError."""
-    refusals = options.check(values)
-    if refusals:
-        raise StartError(refusals[0] if len(refusals) == 1 else f"[{', '.join(refusals)}]")
+    refuse(values)
     path = values.text("audit-log-path")
     if not path:
         return None
     log = LogBackend(_writer(path, values, tell), metrics, values.text("audit-log-format"))
     return _truncated(_in_mode(log, values, "log", metrics), values, "log", metrics)
+
+
+def webhook_backend(values: Values, metrics: Metrics, tell: Callable[[str], None]) -> Backend | None:
+    """Give the webhook backend, or None when its flags leave it off. Raises StartError."""
+    refuse(values)
+    path = values.text("audit-webhook-config-file")
+    if not path:
+        return None
+    try:
+        target = kubeconfig.read(Path(path))
+    except KubeconfigError as exc:
+        raise StartError(f"initializing audit webhook: {exc}") from exc
+    sender = Sender(Poster(target), values.number("audit-webhook-initial-backoff"))
+    if values.text("audit-webhook-spool-dir"):
+        return _truncated(_spooled(sender, values, metrics, tell), values, "webhook", metrics)
+    webhook = WebhookBackend(sender, metrics)
+    return _truncated(_in_mode(webhook, values, "webhook", metrics, WEBHOOK_IN_FLIGHT_MAX), values, "webhook", metrics)
+
+
+def _spooled(sender: Sender, values: Values, metrics: Metrics, tell: Callable[[str], None]) -> Backend:
+    folder = Path(values.text("audit-webhook-spool-dir"))
+    try:
+        make_folder(folder)
+        spool = Spool(DiskDirectory.at(folder), values.number("audit-webhook-spool-max-size") * options.MEBIBYTE)
+    except BlockingIOError as exc:
+        raise StartError(f"initializing audit webhook: the spool {folder} is in use by another process") from exc
+    except OSError as exc:
+        raise StartError(f"initializing audit webhook: spool {folder}: {reason_of(exc)}") from exc
+    mode = values.text("audit-webhook-mode")
+    spooled = Spooled(
+        spool,
+        sender,
+        batch_options(values, "webhook"),
+        values.number("audit-webhook-initial-backoff"),
+        metrics,
+        tell,
+        is_synced=mode != "batch",
+    )
+    return spooled if mode != "blocking" else IgnoreErrors(spooled)
+
+
+def plugins_on(values: Values) -> list[str]:
+    """Name the backends that the flags switch on."""
+    return [name for name, flag in options.SWITCHES.items() if values.text(flag)]
+
+
+def is_slow(values: Values) -> bool:
+    """Say whether a request waits for a network or a disk: the webhook is on and not in mode batch."""
+    return bool(values.text(options.SWITCHES["webhook"])) and values.text("audit-webhook-mode") != "batch"
 
 
 def join(*backends: Backend | None) -> Backend | None:
@@ -78,14 +141,14 @@ def _writer(path: str, values: Values, tell: Callable[[str], None]) -> Writer:
         raise StartError(f"ensureLogFile: {act} {exc.filename}: {reason_of(exc)}") from exc
 
 
-def _in_mode(backend: Backend, values: Values, plugin: str, metrics: Metrics) -> Backend:
+def _in_mode(backend: Backend, values: Values, plugin: str, metrics: Metrics, in_flight_max: int = 1) -> Backend:
     match values.text(f"audit-{plugin}-mode"):
         case "blocking":
             return IgnoreErrors(backend)
         case "blocking-strict":
             return backend
         case _:
-            return Buffered(backend, batch_options(values, plugin), metrics)
+            return Buffered(backend, batch_options(values, plugin), metrics, in_flight_max)
 
 
 def batch_options(values: Values, plugin: str) -> BatchOptions:

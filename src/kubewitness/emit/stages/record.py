@@ -168,7 +168,7 @@ class Record:
         except BodyError:
             return
         status = _status_of(raw)
-        if not self._answers_objects() and (status is None or code < _FIRST_ERROR):
+        if not self.answers_objects() and (status is None or code < _FIRST_ERROR):
             return
         if status is not None:
             self.response_status = ResponseStatus(
@@ -181,7 +181,8 @@ class Record:
         if keeps_body:
             self.response_object = without_managed_fields(raw) if decision.omit_managed_fields else raw
 
-    def _answers_objects(self) -> bool:
+    def answers_objects(self) -> bool:
+        """Say whether what is answered to such a request is an object, and no stream or text."""
         attributes = self.subject.attributes
         if attributes.resource_request:
             return not self.subject.is_long_running

@@ -29,8 +29,15 @@ _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
 class Signer(Protocol):
     """A key that can sign."""
 
-    name: str
-    key_id: bytes
+    @property
+    def name(self) -> str:
+        """The key's name."""
+        ...
+
+    @property
+    def key_id(self) -> bytes:
+        """The four bytes by which signatures name it."""
+        ...
 
     def sign(self, message: bytes) -> bytes:
         """Give the signature of `message`."""
@@ -40,8 +47,15 @@ class Signer(Protocol):
 class Verifier(Protocol):
     """A key that can check."""
 
-    name: str
-    key_id: bytes
+    @property
+    def name(self) -> str:
+        """The key's name."""
+        ...
+
+    @property
+    def key_id(self) -> bytes:
+        """The four bytes by which signatures name it."""
+        ...
 
     def verify(self, message: bytes, signature: bytes) -> bool:
         """Tell whether `signature` is this key's signature of `message`."""

@@ -32,6 +32,9 @@ SIGN_SUFFIX = ".sign"
 VERIFY_SUFFIX = ".vkey"
 VERSION = 1
 ORIGIN_PREFIX = "kubewitness.io/log/"
+OWN_PREFIX = "_"
+OPERATOR = "_operator"
+"""The log of what is done to the server itself; names that begin with `OWN_PREFIX` are of no cluster."""
 
 
 class ClusterMeta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -142,10 +145,15 @@ class KeyDir:
             if name + SIGN_SUFFIX not in keys.names():
                 self._write(keys, name, [Ed25519Signer.make(meta.origin, os.urandom(32))])
             text = read_whole(keys, name + SIGN_SUFFIX).decode("utf-8", "replace")
-            return [Ed25519Signer.parse(line) for line in text.splitlines() if line.strip()]
+            signers = [Ed25519Signer.parse(line) for line in text.splitlines() if line.strip()]
+            self._publish(keys, name, signers)
+            return signers
 
     def rotate(self, meta: ClusterMeta, keep: int = 1) -> Ed25519Signer:
-        """Add a new key before the others, of which the newest `keep` go on signing. Raises NoteError, OSError."""
+        """Add a new key before the others, of which the newest `keep` go on signing. Raises NoteError, OSError.
+
+        The public keys of those that no longer sign stay: old heads are checked by them.
+        """
         old = self.signers(meta)
         new = Ed25519Signer.make(meta.origin, os.urandom(32))
         with self._enter() as keys:
@@ -153,18 +161,29 @@ class KeyDir:
         return new
 
     def verifiers(self, cluster: str) -> list[VerifierKey]:
-        """Give the public keys of a log. Raises NoteError, FileNotFoundError."""
+        """Give the public keys of a log, newest first. Raises NoteError, FileNotFoundError."""
         with DiskDirectory.at(self.path) as keys:
-            text = read_whole(keys, cluster_dir(cluster) + VERIFY_SUFFIX).decode("utf-8", "replace")
-        return [parse_verifier_key(line) for line in text.splitlines() if line.strip()]
+            return _read_published(keys, cluster_dir(cluster))
 
     def _enter(self) -> DiskDirectory:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with DiskDirectory.at(self.path.parent) as parent:
             return parent.enter(self.path.name)
 
-    @staticmethod
-    def _write(keys: DiskDirectory, name: str, signers: list[Ed25519Signer]) -> None:
+    def _write(self, keys: DiskDirectory, name: str, signers: list[Ed25519Signer]) -> None:
         # private first: a public key is only shown once the private one lasts
         write_whole(keys, name + SIGN_SUFFIX, "".join(f"{s.private_text()}\n" for s in signers).encode())
-        write_whole(keys, name + VERIFY_SUFFIX, "".join(f"{s.key}\n" for s in signers).encode())
+        self._publish(keys, name, signers)
+
+    @staticmethod
+    def _publish(keys: DiskDirectory, name: str, signers: list[Ed25519Signer]) -> None:
+        """See that the public keys of these stand first, and after them all that ever signed."""
+        known = _read_published(keys, name) if name + VERIFY_SUFFIX in keys.names() else []
+        wanted = list(dict.fromkeys([*(signer.key for signer in signers), *known]))
+        if wanted != known:
+            write_whole(keys, name + VERIFY_SUFFIX, "".join(f"{key}\n" for key in wanted).encode())
+
+
+def _read_published(keys: DiskDirectory, name: str) -> list[VerifierKey]:
+    text = read_whole(keys, name + VERIFY_SUFFIX).decode("utf-8", "replace")
+    return [parse_verifier_key(line) for line in text.splitlines() if line.strip()]

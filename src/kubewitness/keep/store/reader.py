@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from kubewitness._kit.files import Directory, Reader
 from kubewitness.keep.seal.leaf import Kept
 from kubewitness.keep.store.errors import DamagedError
-from kubewitness.keep.store.scan import Found, Stop, name_of, segments_in, walk
+from kubewitness.keep.store.scan import Found, Stop, block_at, end_of, name_of, segments_in, walk
 from kubewitness.keep.store.segment import END, Block, decode_block
 
 
@@ -47,13 +47,37 @@ def records(block: Block) -> Iterator[Record]:
 class Tail:
     """A place in a store, from which what has come is read again and again."""
 
-    def __init__(self, directory: Directory, index: int = 0) -> None:
-        """Begin with the block that holds Event `index`, which the first one read may begin before."""
+    def __init__(self, directory: Directory, index: int = 0, at: tuple[int, int] | None = None) -> None:
+        """Begin with the block that holds Event `index`, which the first one read may begin before.
+
+        `at` is the `position` that another Tail had at this index, which saves the way there.
+        """
         self.index = index
         self._directory = directory
         self._segment = -1
         self._offset = 0
         self._wanted = index
+        if at is not None and self._is_right(*at):
+            self._segment, self._offset = at
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """Where the block of Event `index` begins, or will: the first index of its segment, and the byte in it."""
+        return self._segment, self._offset
+
+    def _is_right(self, segment: int, offset: int) -> bool:
+        """Whether a block of Event `index`, or the end of what was written, is there: segments may be made anew."""
+        try:
+            file = self._directory.open(name_of(segment))
+        except FileNotFoundError:
+            return False
+        try:
+            if offset == file.size():
+                return end_of(file.read_at, offset) is None
+            found = block_at(file.read_at, offset, file.size())
+            return found is not None and found.start.first == self.index
+        finally:
+            file.close()
 
     def poll(self, until: int | None = None) -> Iterator[Block | Lost]:
         """Give the blocks that are there and were not given yet; only those that end at or before `until`."""

@@ -152,6 +152,10 @@ class Tree:
     def close(self) -> None:
         """Settle, and let go."""
         self.settle()
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Let go as it is, as after an error: what was not settled is made again by the next start."""
         self._head_directory.close()
         self._tile_directory.close()
 

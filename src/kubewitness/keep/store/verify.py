@@ -6,23 +6,77 @@ What is wrong comes back as findings that name indexes and files. A store in whi
 Whether anybody *else* has seen the same heads is for the caller, who hands in what was remembered.
 """
 
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+import enum
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 from kubewitness._kit.files import Directory, read_whole
-from kubewitness.keep.seal import merkle, tiles
+from kubewitness.keep.seal import tiles
 from kubewitness.keep.seal.checkpoint import Checkpoint, parse_checkpoint
-from kubewitness.keep.seal.errors import LeafError, NoteError, TileError
-from kubewitness.keep.seal.leaf import LEAF_BYTES
+from kubewitness.keep.seal.errors import NoteError
 from kubewitness.keep.seal.note import Verifier, parse_note, verified_by
 from kubewitness.keep.store.errors import DamagedError
 from kubewitness.keep.store.log import SEGMENTS
 from kubewitness.keep.store.reader import Lost, read_blocks
-from kubewitness.keep.store.scan import name_of, segments_in
+from kubewitness.keep.store.scan import first_of
 from kubewitness.keep.store.tilefiles import TileFiles
-from kubewitness.keep.store.tree import CHECKPOINT, HEADS, TILES, block_leaves
+from kubewitness.keep.store.tree import CHECKPOINT, HEADS, TILES
+from kubewitness.keep.store.verify_read import Leaves, Part, Read, Surplus, read_leaves
+from kubewitness.keep.store.verify_tree import Walk
+
+Progress = Callable[[int, int], None]
+"""Is told how many Events of how many are done."""
+
+
+def unheard(_done: int, _total: int) -> None:
+    """Tell nobody of progress."""
+
+
+class Kind(enum.Enum):
+    """What a finding is about."""
+
+    EMPTY = "empty"
+    """There is no Event, or no log."""
+    UNSIGNED = "unsigned"
+    """Events are there, and no head of them was signed."""
+    NO_KEY = "no-key"
+    """No key was given, so that no signature could be checked."""
+    STALE = "stale-checkpoint"
+    """The head that is shown is older than one that was signed: a crash, or an old one put back."""
+    NO_TILE = "missing-tile"
+    """A tile is not there or not whole. It can be made again from the segments."""
+    SURPLUS = "surplus"
+    """Bytes of a segment that belong to no Event, or a segment that has no end."""
+    OLD_KEY = "old-key"
+    """No key that was given signed a head, and one did sign a later head: an older key is missing."""
+    HEADS_GONE = "heads-gone"
+    """Tiles are there, and none of the heads for which they were made."""
+    UNKNOWN_KEY = "unknown-key"
+    """No key that was given signed a head."""
+    BAD_HEAD = "bad-head"
+    """A head is malformed, of another log or size, or its signature is wrong."""
+    FORK = "fork"
+    """Two heads of one size, or a remembered head that is not the log's."""
+    SHRUNK = "shrunk"
+    """Fewer Events are there than were signed or are remembered."""
+    PRUNED = "pruned"
+    """The first Events are not there."""
+    LOST = "lost"
+    """Events cannot be read."""
+    CHANGED = "changed"
+    """The Events are not those that were signed."""
+    WRONG_TILE = "wrong-tile"
+    """A tile holds something else than the Events lead to."""
+    REFUSED = "refused"
+    """Files that nothing of ours would write so."""
+
+    @property
+    def is_violation(self) -> bool:
+        """Whether it contradicts what was signed; otherwise something is only not there to be checked."""
+        return self not in _INCOMPLETE
+
+
+_INCOMPLETE = frozenset({Kind.EMPTY, Kind.UNSIGNED, Kind.NO_KEY, Kind.STALE, Kind.NO_TILE, Kind.OLD_KEY, Kind.SURPLUS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +85,7 @@ class Finding:
 
     where: str
     what: str
+    kind: Kind
     first: int = 0
     end: int = 0
 
@@ -46,201 +101,227 @@ class Verdict:
     """How many heads they lead to."""
     events: int = 0
     """How many Events were read; those after the head are stored and not signed yet."""
+    unsigned_ns: int | None = None
+    """When the first Event after the head was received."""
 
     @property
     def is_sound(self) -> bool:
         """Whether there was something to check, and nothing is wrong."""
         return not self.findings and self.head is not None and self.head.size > 0
 
+    @property
+    def is_violated(self) -> bool:
+        """Whether anything contradicts what was signed."""
+        return any(finding.kind.is_violation for finding in self.findings)
+
+    @property
+    def unsigned(self) -> int:
+        """How many Events are stored and not signed yet."""
+        return max(self.events - (self.head.size if self.head else 0), 0)
+
 
 def verify_store(
-    root: Directory, verifiers: Sequence[Verifier], origin: str, remembered: Sequence[Checkpoint] = ()
+    root: Directory,
+    verifiers: Sequence[Verifier],
+    origin: str,
+    remembered: Sequence[Checkpoint] = (),
+    *,
+    read: Read = read_leaves,
+    progress: Progress = unheard,
 ) -> Verdict:
-    """Verify a store whose heads must be of `origin`, signed by one of `verifiers`. Raises OSError."""
+    """Verify a store whose heads must be of `origin`, signed by one of `verifiers`. Raises OSError.
+
+    `read` reads the leaves; `verify_read` has two ways.
+    """
     check = _Check(root, verifiers, origin)
     # (1) every head must be one, of this log, signed by a known key
     heads = check.read_heads()
+    signed = bool(heads)
     # (2) what others remember must be a head that the Events lead to as well
     for head in remembered:
         known = heads.setdefault(head.size, head)
         if (known.origin, known.root) != (head.origin, head.root):
-            check.find(f"{HEADS}/{head.size}", "is not the head that is remembered", 0, head.size)
+            check.find(f"{HEADS}/{head.size}", "is not the head that is remembered", Kind.FORK, 0, head.size)
     # (3) the Events, line by line, must lead to the root of every head, and to what the tiles hold
-    check.follow(heads)
+    check.follow(heads, read, progress)
     # (4) something must have been there to check
-    if not heads:
-        check.find(HEADS, "no head is there: nothing was checked against anything")
+    if not signed:
+        check.tell_unsigned()
+    elif not max(heads):
+        check.find(HEADS, "a head of no Events is all that is there", Kind.EMPTY)
     return check.verdict
 
 
 class _Check:
-    """One verification on its way."""
+    """One verification on its way; it is told what the tree shows (`verify_tree.Heard`)."""
 
     def __init__(self, root: Directory, verifiers: Sequence[Verifier], origin: str) -> None:
         self.verdict = Verdict()
-        self.root = root
+        self._root = root
         self._verifiers = verifiers
         self._origin = origin
+        if not verifiers:
+            self.find(HEADS, "no key was given: the signatures of the heads are not checked", Kind.NO_KEY)
 
-    def find(self, where: str, what: str, first: int = 0, end: int = 0) -> None:
-        self.verdict.findings.append(Finding(where, what, first, end))
+    def find(self, where: str, what: str, kind: Kind, first: int = 0, end: int = 0) -> None:
+        self.verdict.findings.append(Finding(where, what, kind, first, end))
 
     def read_heads(self) -> dict[int, Checkpoint]:
         """Read heads/, and the one that is shown, which must be among them."""
+        where = f"{TILES}/{CHECKPOINT}"
+        # a head is in heads/ before it is shown, so the shown one is read first: beside a writer more may come
+        shown = self._shown(where)
         heads: dict[int, Checkpoint] = {}
-        directory = look(self.root, HEADS)
+        directory = look(self._root, HEADS)
         for name in directory.names() if directory else ():
             if name.isdecimal() and directory and (head := self._head(directory, name, f"{HEADS}/{name}")):
                 heads[int(name)] = head
                 if head.size != int(name):
-                    self.find(f"{HEADS}/{name}", f"is a head of {head.size} Events")
+                    self.find(f"{HEADS}/{name}", f"is a head of {head.size} Events", Kind.BAD_HEAD)
                     del heads[int(name)]
-        directory = look(self.root, TILES)
-        if directory and CHECKPOINT in directory.names():
-            where = f"{TILES}/{CHECKPOINT}"
-            head = self._head(directory, CHECKPOINT, where)
-            if head and heads.get(head.size) != head:
-                self.find(where, f"is another head than {HEADS}/{head.size}", 0, head.size)
-                heads.setdefault(head.size, head)
-            if head and head.size < max(heads, default=0):
-                self.find(where, f"is a head of {head.size} Events, and one of {max(heads)} was signed")
+        if directory:
+            directory.close()
+        self._forgive_old_keys(max(heads, default=0))
+        if shown and heads.get(shown.size) != shown:
+            self.find(where, f"is another head than {HEADS}/{shown.size}", Kind.FORK, 0, shown.size)
+            heads.setdefault(shown.size, shown)
+        if heads and shown is None and not any(finding.where == where for finding in self.verdict.findings):
+            self.find(where, "no head is shown, and one was signed", Kind.STALE, 0, max(heads))
+        if shown and shown.size < max(heads, default=0):
+            shown = self._shown(None)  # signed meanwhile; what is still older now was left so
+            if shown and shown.size < max(heads):
+                what = f"is a head of {shown.size} Events, and one of {max(heads)} was signed"
+                self.find(where, what, Kind.STALE, shown.size, max(heads))
         return heads
 
-    def _head(self, directory: Directory, name: str, where: str) -> Checkpoint | None:
-        try:
-            note = parse_note(read_whole(directory, name))
-            verified_by(note, self._verifiers)
-            head = parse_checkpoint(note.text)
-        except NoteError as exc:
-            self.find(where, str(exc))
+    def _forgive_old_keys(self, size: int) -> None:
+        """Where a later head is signed by a known key, an unknown one under an older head contradicts nothing."""
+        self.verdict.findings = [
+            replace(finding, kind=Kind.OLD_KEY)
+            if finding.kind is Kind.UNKNOWN_KEY and 0 <= _size_of(finding.where) < size
+            else finding
+            for finding in self.verdict.findings
+        ]
+
+    def _shown(self, where: str | None) -> Checkpoint | None:
+        """Read the head that is shown; what is wrong with it is told unless `where` is None."""
+        directory = look(self._root, TILES)
+        if directory is None:
             return None
-        if head.origin != self._origin:
-            self.find(where, f"is a head of {head.origin!r}, not of {self._origin!r}")
-            return None
+        with_it = CHECKPOINT in directory.names()
+        head = self._head(directory, CHECKPOINT, where) if with_it else None
+        directory.close()
         return head
 
-    def follow(self, heads: dict[int, Checkpoint]) -> None:
-        """Build the tree from the Events, and compare it on the way."""
-        frontier = merkle.Frontier()
-        size = max(heads, default=0)
-        held = _TileCheck(self, size)
-        self._compare(frontier, heads.get(0))
-        for entry in self._entries(held):
-            held.take(entry, frontier.append(merkle.leaf_hash(entry)))
-            self._compare(frontier, heads.get(frontier.size))
-        if frontier.size < size:
-            where = f"{HEADS}/{size}"
-            self.find(where, f"{size} Events were signed, and {frontier.size} are there", frontier.size, size)
+    def _head(self, directory: Directory, name: str, where: str | None) -> Checkpoint | None:
+        what, kind = "", Kind.BAD_HEAD
+        head = None
+        try:
+            note = parse_note(read_whole(directory, name))
+            head = parse_checkpoint(note.text)
+            known = {(verifier.name, verifier.key_id) for verifier in self._verifiers}
+            if known and not known & {(signature.name, signature.key_id) for signature in note.signatures}:
+                kind = Kind.UNKNOWN_KEY
+            if self._verifiers:
+                verified_by(note, self._verifiers)
+        except NoteError as exc:
+            what = str(exc)
+        if not what and head and head.origin != self._origin:
+            what = f"is a head of {head.origin!r}, not of {self._origin!r}"
+        if what and where is not None:
+            self.find(where, what, kind)
+        return None if what else head
 
-    def _compare(self, frontier: merkle.Frontier, head: Checkpoint | None) -> None:
-        if head is None:
+    def follow(self, heads: dict[int, Checkpoint], read: Read, progress: Progress) -> None:
+        """Build the tree from the Events, and compare it on the way."""
+        tile_directory = look(self._root, TILES)
+        walk = Walk(self, TileFiles(tile_directory) if tile_directory else None, heads)
+        directory = look(self._root, SEGMENTS)
+        if directory is not None:
+            try:
+                for part in read(directory):
+                    if not self._take(walk, part):
+                        break
+                    progress(walk.size, max(walk.tiled, walk.size))
+            except DamagedError as exc:
+                self.find(SEGMENTS, str(exc), Kind.REFUSED, walk.size, walk.size)
+            self._look_behind(directory, walk)
+            directory.close()
+        walk.finish()
+        if tile_directory:
+            tile_directory.close()
+        if walk.size < walk.tiled:
+            what = f"{walk.tiled} Events were signed, and {walk.size} are there"
+            self.find(f"{HEADS}/{walk.tiled}", what, Kind.SHRUNK, walk.size, walk.tiled)
+
+    def _take(self, walk: Walk, part: Part) -> bool:
+        """Take the next part of the store; tell whether to go on."""
+        if isinstance(part, Leaves):
+            walk.take(part)
+            self.verdict.events += part.end - part.first
+            return True
+        if isinstance(part, Surplus):
+            self.find(f"{SEGMENTS}/{part.segment}", part.what, Kind.SURPLUS, part.first, part.first)
+            return True
+        if isinstance(part, Lost):
+            begins_late = part.first == 0 and (first_of(part.segment) or 0) > 0
+            kind = Kind.PRUNED if begins_late else Kind.LOST
+            what = f"cannot be read, from byte {part.offset} on"
+            self.find(f"{SEGMENTS}/{part.segment}", what, kind, part.first, part.end)
+        else:
+            self.find(f"{SEGMENTS}/{part.segment}", part.what, Kind.CHANGED, part.first, part.end)
+        for leaves in walk.instead(part.first, min(part.end, max(walk.tiled, part.first))):
+            walk.take(leaves)
+        return part.end <= walk.tiled  # beyond all that was signed a gap may claim to be of any length
+
+    def _look_behind(self, directory: Directory, walk: Walk) -> None:
+        """Find out since when Events wait for a signature."""
+        if walk.size > walk.tiled and not self.verdict.is_violated:
+            part = next(read_blocks(directory, walk.tiled), None)
+            if part is not None and not isinstance(part, Lost):
+                index = part.first
+                for commit in part.commits:
+                    index += len(commit.events)
+                    if index > walk.tiled:
+                        self.verdict.unsigned_ns = commit.received_ns
+                        return
+
+    def tell_unsigned(self) -> None:
+        """Say that no head is there, and whether it looks as if there had been any."""
+        directory = look(self._root, TILES)
+        has_tiles = directory is not None and {"tile", CHECKPOINT} & set(directory.names())
+        if directory:
+            directory.close()
+        if any(
+            finding.where.startswith((HEADS, TILES)) and finding.kind.is_violation for finding in self.verdict.findings
+        ):
             return
-        if head.root != frontier.root():
-            what = f"the Events lead to the root {frontier.root().hex()}, signed was {head.root.hex()}"
-            self.find(f"{HEADS}/{head.size}", what, 0, head.size)
-            return
+        what = "no head is there: nothing was checked against anything"
+        if has_tiles:
+            self.find(HEADS, f"{what}, and there must have been one, for there are tiles", Kind.HEADS_GONE)
+        else:
+            self.find(HEADS, what, Kind.UNSIGNED if self.verdict.events else Kind.EMPTY, 0, self.verdict.events)
+
+    def met(self, head: Checkpoint) -> None:
         self.verdict.heads += 1
         self.verdict.head = head
 
-    def _entries(self, held: "_TileCheck") -> Iterator[bytes]:
-        """Give the leaf of every Event; where one cannot be had from the Events, the one that the tiles hold."""
-        directory = look(self.root, SEGMENTS)
-        if directory is None:
-            return
-        firsts = segments_in(directory.names())
-        index = 0
-        try:
-            for part in read_blocks(directory):
-                name = name_of(firsts[max(bisect_right(firsts, part.first) - 1, 0)])
-                where = f"{SEGMENTS}/{name}"
-                if isinstance(part, Lost):
-                    what = f"cannot be read, from byte {part.offset} on"
-                    self.find(f"{SEGMENTS}/{part.segment}", what, part.first, part.end)
-                    yield from held.instead(part.first, min(part.end, max(held.size, part.first)))
-                    if part.end > held.size:
-                        return  # beyond all that was signed a gap may claim to be of any length
-                else:
-                    try:
-                        leaves = list(block_leaves(part))
-                    except LeafError as exc:
-                        self.find(where, str(exc), part.first, part.end)
-                        leaves = list(held.instead(part.first, part.end))
-                    else:
-                        self.verdict.events += len(leaves)
-                    yield from leaves
-                index = part.end
-        except DamagedError as exc:
-            self.find(SEGMENTS, str(exc), index, index)
+    def missed(self, head: Checkpoint, root: bytes) -> None:
+        what = f"the Events lead to the root {root.hex()}, signed was {head.root.hex()}"
+        self.find(f"{HEADS}/{head.size}", what, Kind.CHANGED, 0, head.size)
+
+    def tile_is_missing(self, tile: tiles.Tile, why: str, first: int, end: int) -> None:
+        self.find(f"{TILES}/{tile.path()}", why, Kind.NO_TILE, first, end)
+
+    def tile_is_wrong(self, tile: tiles.Tile, first: int, end: int) -> None:
+        what = "leaves than these Events have" if tile.level == tiles.ENTRIES else "hashes than these Events lead to"
+        self.find(f"{TILES}/{tile.path()}", f"holds other {what}", Kind.WRONG_TILE, first, end)
 
 
-class _TileCheck:
-    """Compares the tiles of a head with what they should hold, as the tree grows up to it."""
-
-    def __init__(self, check: _Check, size: int) -> None:
-        self._check = check
-        self.size = size
-        directory = look(check.root, TILES)
-        self._files = TileFiles(directory) if directory else None
-        self._held: dict[int, list[bytes]] = {}
-        self._count: dict[int, int] = {}
-
-    def take(self, entry: bytes, complete: Sequence[tuple[int, int, bytes]]) -> None:
-        """Take a leaf and the hashes that it completes; compare the tiles that this makes full, or ends."""
-        size = complete[0][1] + 1
-        if size > self.size:
-            return
-        self._add(tiles.ENTRIES, entry)
-        for level, _, value in complete:
-            if level % tiles.TILE_HEIGHT == 0:
-                self._add(level // tiles.TILE_HEIGHT, value)
-        if size == self.size:
-            for level, held in self._held.items():
-                if held:
-                    self._compare(level, held)
-
-    def _add(self, level: int, value: bytes) -> None:
-        held = self._held.setdefault(level, [])
-        held.append(value)
-        self._count[level] = self._count.get(level, 0) + 1
-        if len(held) == tiles.TILE_WIDTH:
-            self._compare(level, held)
-            held.clear()
-
-    def _compare(self, level: int, held: list[bytes]) -> None:
-        number = (self._count[level] - 1) // tiles.TILE_WIDTH
-        tile = tiles.Tile(level, number, len(held))
-        step = 1 << max(level, 0) * tiles.TILE_HEIGHT
-        begin = number * tiles.TILE_WIDTH
-        try:
-            found = self._read(tile)
-        except TileError as exc:
-            self._check.find(f"{TILES}/{tile.path()}", str(exc), begin * step, (begin + len(held)) * step)
-            return
-        wrong = [at for at, (is_, ought) in enumerate(zip(found, held, strict=True)) if is_ != ought]
-        if wrong:
-            first, end = (begin + wrong[0]) * step, (begin + wrong[-1] + 1) * step
-            what = "holds other leaves than these Events have" if level < 0 else "holds other hashes than these Events"
-            self._check.find(f"{TILES}/{tile.path()}", f"{what}: it or they were changed", first, end)
-
-    def _read(self, tile: tiles.Tile) -> list[bytes]:
-        """Give the entries or hashes of a tile. Raises TileError."""
-        if self._files is None:
-            raise TileError("is not there")
-        size = 2 + LEAF_BYTES if tile.level == tiles.ENTRIES else merkle.HASH_BYTES
-        data = self._files.read(tile)[: tile.width * size]
-        return tiles.read_entries(tile, data) if tile.level == tiles.ENTRIES else tiles.read_hashes(tile, data)
-
-    def instead(self, first: int, end: int) -> Iterator[bytes]:
-        """Give the leaves that the tiles hold for Events that cannot be read; nothings where they hold none."""
-        for number in range(first // tiles.TILE_WIDTH, -(-end // tiles.TILE_WIDTH)):
-            begin = number * tiles.TILE_WIDTH
-            width = min(tiles.TILE_WIDTH, max(self.size - begin, 0))
-            entries: list[bytes] = []
-            if width:
-                with suppress(TileError):
-                    entries = self._read(tiles.Tile(tiles.ENTRIES, number, width))
-            for index in range(max(first, begin), min(end, begin + tiles.TILE_WIDTH)):
-                yield entries[index - begin] if index - begin < len(entries) else bytes(LEAF_BYTES)
+def _size_of(where: str) -> int:
+    """Give the size of which a head says to be by its name; -1 for another file."""
+    folder, _, name = where.partition("/")
+    return int(name) if folder == HEADS and name.isdecimal() else -1
 
 
 def look(root: Directory, name: str) -> Directory | None:

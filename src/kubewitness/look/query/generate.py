@@ -197,7 +197,7 @@ class _Writer:
     def ref(self, path: str) -> str:
         """Write the value of a field."""
         if path in values.ENVELOPE:
-            return f"context.{path}"
+            return f"context.{path.replace('.', '_')}"
         attributes = values.ATTRIBUTES[path]
         if path in _ENUMS or by_path(path).type is FieldType.JSON:
             return f"read(event, context, {self.constant(path)})"

@@ -12,8 +12,9 @@ NULL, which the test of its always-set member finds.
 
 # ruff: noqa: S608 - writing SQL is what this module is for; names and texts go through identifier() and literal()
 import enum
+import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kubewitness.event.fields import FIELDS, Field, FieldType
 from kubewitness.event.items import KUBE_APISERVER
@@ -31,8 +32,8 @@ _RAW_TYPES: Mapping[FieldType, str] = {
 _BY_PATH = {f.path: f for f in WIRE}
 WIRE_PATHS = frozenset(_BY_PATH)
 
-ENVELOPE = frozenset({"cluster", "source", "dialect", "redacted"})
-_DERIVED = tuple(f for f in FIELDS if f.is_derived and f.column not in ENVELOPE)
+ENVELOPE = frozenset({"cluster", "source", "dialect", "redacted", "log.index", "log.time"})
+DERIVED = tuple(f for f in FIELDS if f.is_derived and f.path not in ENVELOPE)
 
 # the member that a struct of a real Event has; a struct without it was not an object, or is worth a second look
 _ALWAYS_SET = {
@@ -62,7 +63,7 @@ FILLED_LATER = frozenset({
 LEVELS = ("None", "Metadata", "Request", "RequestResponse")
 STAGES = ("RequestReceived", "ResponseStarted", "ResponseComplete", "Panic")
 # ResponseComplete stands first in both, because that settles nearly every row with one comparison
-_RANK = (
+RANK = (
     "CASE stage WHEN 'ResponseComplete' THEN 2 WHEN 'RequestReceived' THEN 0 "
     "WHEN 'ResponseStarted' THEN 1 WHEN 'Panic' THEN 3 END"
 )
@@ -98,6 +99,7 @@ class Key(enum.Enum):
     """
 
 
+_BODIES = frozenset({"requestObject", "responseObject"})
 _KEYS: Mapping[Key, tuple[str, ...]] = {
     Key.NONE: (),
     Key.AUDIT_ID: ("auditID",),
@@ -117,6 +119,9 @@ class Relation:
     derived: Mapping[str, str]
     nonce: str
     cluster: str | None = None
+    weights: Mapping[str, str] = field(default_factory=dict)
+    """Further columns, numbers made in SQL of `json` (the whole line), `requestObject` and `responseObject`.
+    Parsing costs twice as much."""
 
     @property
     def mark(self) -> str:
@@ -136,7 +141,8 @@ class Relation:
         joined_by: Iterable[str] = (),
         decides: Iterable[str] | None = None,
     ) -> str:
-        """SELECT of flat columns, the derived ones among `columns`, `_odd`, `_odd_shown`, `_rank` and `_key`.
+        """SELECT of flat columns, the derived ones among `columns`, `_odd`, `_odd_shown`, `_rank`, `_key` and the
+        weights.
 
         `_odd` is about what `decides` (all that is read, if None), `_odd_shown` about the rest of what is read: that
         matters only in rows that match.
@@ -146,12 +152,17 @@ class Relation:
         """
         asked = {*reads, "kind", "stage"}
         reads = asked.union(_KEYS[key])
+        if self.weights:
+            reads = reads.union(_BODIES)
+        weights = "".join(f", {sql} AS {identifier(weight)}" for weight, sql in self.weights.items())
         wanted = set(columns)
         tested = asked if decides is None else asked.intersection({*decides, "kind", "stage"})
         if reading is not Reading.STRICT:
             options += ", ignore_errors=true"
-        raw = f"SELECT * FROM read_ndjson({literal(path)}, columns={self._columns(reads, reading)}{options})"
-        flat = ", ".join(f"{_flat(f)} AS {identifier(f.column)}" for f in WIRE if f.path in reads)
+        raw = self._raw(self._columns(reads, reading), path, options, reading)
+        flat = ", ".join(
+            f"{_flat(f)} AS {identifier(f.column)}" for f in WIRE if f.path in asked or f.path in _KEYS[key]
+        )
         # a constant wherever it is one: what a condition says of other dialects is then folded away
         dialect = literal(KUBE_APISERVER)
         if reading is Reading.TRUSTED:
@@ -160,19 +171,30 @@ class Relation:
         floor = (
             f"SELECT {flat}, {cluster} AS cluster, {literal(name)} AS source, "
             f"{dialect} AS dialect, NULL::VARCHAR[] AS redacted, "
-            f"{_odd(tested, reading)} AS _odd, {_odd_shown(asked - tested, reading)} AS _odd_shown, {_RANK} AS _rank, "
+            f"NULL::BIGINT AS log_index, NULL::TIMESTAMP AS log_time, "
+            f"{_odd(tested, reading)} AS _odd, {_odd_shown(asked - tested, reading)} AS _odd_shown, {RANK} AS _rank, "
             f"stage = 'Panic' AS _is_panic, "
-            f"{self._key(key, joined_by)} AS _key FROM ({raw})"
+            f"{self._key(key, joined_by)} AS _key{weights} FROM ({raw})"
         )
         derived = "".join(
             f", {self.derived.get(f.column, 'NULL')}::{SQL_TYPES[f.type]} AS {identifier(f.column)}"
-            for f in _DERIVED
+            for f in DERIVED
             if f.column in wanted
         )
         return f"SELECT *{derived} FROM ({floor})"
 
-    def _columns(self, reads: Iterable[str], reading: Reading) -> str:
-        plain = {self.mark: "VARCHAR"} if reading is Reading.TRUSTED else {}
+    def _raw(self, columns: Mapping[str, str | dict[str, str]], path: str, options: str, reading: Reading) -> str:
+        """SELECT of the columns as they stand; what a line weighs is known only to who reads it whole."""
+        if not self.weights:
+            types = {name: type_ if isinstance(type_, str) else struct_type(type_) for name, type_ in columns.items()}
+            return f"SELECT * FROM read_ndjson({literal(path)}, columns={map_literal(types)}{options})"
+        shape = literal(json.dumps(columns))
+        # what was mended weighs what its line would in a log, however it was laid out
+        line = "json_extract(json, '$') AS json" if reading is Reading.TRUSTED else "json"
+        return f"SELECT unnest(from_json(json, {shape})), {line} FROM read_ndjson_objects({literal(path)}{options})"
+
+    def _columns(self, reads: Iterable[str], reading: Reading) -> dict[str, str | dict[str, str]]:
+        plain: dict[str, str | dict[str, str]] = {self.mark: "VARCHAR"} if reading is Reading.TRUSTED else {}
         structs: dict[str, dict[str, str]] = {}
         for path in sorted(reads):
             parent, member = parts(path)
@@ -182,8 +204,7 @@ class Relation:
                 structs[parent][member] = _RAW_TYPES[_BY_PATH[path].type]
             else:
                 plain[path] = _RAW_TYPES[_BY_PATH[path].type]
-        plain |= {parent: struct_type(members) for parent, members in structs.items()}
-        return map_literal(plain)
+        return plain | structs
 
     def _key(self, key: Key, joined_by: Iterable[str]) -> str:
         match key:

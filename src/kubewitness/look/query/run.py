@@ -19,9 +19,9 @@ has the latest stages. Both relations have the columns of `event.fields` by flat
 # ruff: noqa: S608 - writing SQL is what this module is for; names and texts go through identifier() and literal()
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from kubewitness.event.fields import by_column, by_path
@@ -49,6 +49,9 @@ if TYPE_CHECKING:
     from kubewitness.event.expr import Expr
     from kubewitness.look.query.prefilter import Picks
 
+Weights = Mapping[str, tuple[str, str]]
+"""Numbers by name: SQL over the raw line (`json`, `requestObject`, `responseObject`), and over columns of a store."""
+NO_WEIGHTS: Weights = MappingProxyType({})
 MEMORY_BYTES = 384 << 20  # for tables and sorting, which spill beyond it; buffers for parsing come on top
 _FETCH_ROWS = 4096
 
@@ -109,6 +112,7 @@ class Events:
         unknown: str = "FALSE",
         stages: Literal["latest", "all"] = "latest",
         keeps_bytes: bool = False,
+        weights: Weights = NO_WEIGHTS,
         filter_: "Expr | None" = None,
         tests: Iterable[str] = (),
     ) -> "Answer":
@@ -117,25 +121,29 @@ class Events:
         Say `keeps_bytes` when `Answer.exact_bytes` will be asked. Give the `filter_` that `where` and `unknown` stand
         for, if lines that cannot match may be passed over: the answer is the same and comes sooner, but what is damaged
         among those lines is not counted (`Account.damage_checked`). `tests` are wire paths whose types are tested, read
-        by the question or not.
+        by the question or not. `weights` are further columns of the relation.
         """
         picks = self._pick(filter_, stages)
         paths = ["/dev/null", *(one.path for one in self.inputs), *self._files.paths.values()]
         connection = locked(paths, self._memory_bytes)
         try:
             check_select(connection, sql)
-            where, unknown = (_bracket(connection, condition) for condition in (where, unknown))
-            question = self._plan(connection, sql, where, unknown, stages, keeps_bytes)
+            where, unknown = (bracket(connection, condition) for condition in (where, unknown))
+            numbers = dict.fromkeys(weights, "0::BIGINT")
+            question = self._plan(connection, sql, where, unknown, stages, keeps_bytes=keeps_bytes, weights=numbers)
             decides = None if question.decides is None else question.decides.union(tests)
             question = replace(question, decides=decides, reads=question.reads.union(tests))
             if not question.is_ordered and not keeps_bytes:
                 connection.execute("SET preserve_insertion_order = false")
-            scan = self._scan = Scan(connection, self._relation(question.used), question, self._files, picks=picks)
+            scan = self._scan = Scan(
+                connection, self._relation(question.used, weights), question, self._files, picks=picks
+            )
             account = self._read(scan, stages)
-            account.unknown = _count(connection, "_match = 2 AND NOT _odd")
-            _create_views(connection, question)
+            account.unknown = count_hits(connection, "_match = 2 AND NOT _odd")
+            _create_views(connection, question, weights)
             seal(connection)
-            return Answer(connection.execute(_without_twins(connection, sql)), connection, scan, account)
+            rows = connection.execute(without_twins(connection, sql))
+            return Answer(rows, connection, lambda wanted: _exact_bytes(scan, wanted), account)
         except engine_errors() as exc:
             connection.close()
             raise QueryError(tidy(exc)) from exc
@@ -155,13 +163,13 @@ class Events:
         groups = shared_needles(filter_, joins_stages=stages == "latest")
         return Picks(self.inputs, groups) if groups else None
 
-    def _relation(self, used: Iterable[str]) -> Relation:
+    def _relation(self, used: Iterable[str], weights: Weights) -> Relation:
         derived: Mapping[str, str] = {}
         if any(by_column(column).is_derived for column in used):
             from kubewitness.look.query.sql import derived_columns
 
             derived = derived_columns()
-        return Relation(derived, self._nonce, self._cluster)
+        return Relation(derived, self._nonce, self._cluster, {name: raw for name, (raw, _) in weights.items()})
 
     def _plan(
         self,
@@ -170,10 +178,13 @@ class Events:
         where: str,
         unknown: str,
         stages: str,
+        *,
         keeps_bytes: bool,
+        weights: Mapping[str, str],
     ) -> Question:
         """Find which columns the SELECT needs, and which members of an Event must be parsed for them."""
-        connection.execute(f"CREATE VIEW events AS SELECT *, 0::BIGINT AS _row FROM ({TWIN})")
+        numbers = "".join(f", {number} AS {identifier(weight)}" for weight, number in weights.items())
+        connection.execute(f"CREATE VIEW events AS SELECT *, 0::BIGINT AS _row{numbers} FROM ({TWIN})")
         connection.execute("CREATE VIEW requests AS FROM events")
         is_about_names = re.match(r"\s*(describe|desc|show)\b", sql, re.IGNORECASE) is not None
         plan = _plan_of(connection, "SELECT 1" if is_about_names else sql)
@@ -184,11 +195,11 @@ class Events:
         connection.execute("DROP VIEW requests")
         connection.execute("DROP VIEW events")
         used = sorted({*columns, *deciding}, key=COLUMNS.index)
-        decides = _wire_paths(deciding)
+        decides = wire_paths(deciding)
         return Question(
             tuple(columns),
             tuple(used),
-            _wire_paths(used),
+            wire_paths(used),
             where,
             unknown,
             decides=decides if where != "TRUE" else None,
@@ -207,14 +218,14 @@ class Events:
         every = question.changes_with_stage
         if not any(one.shares_audit_ids for one in self.inputs):
             account = Account(scan.read(self.inputs, Key.AUDIT_ID, keeps_every_row=every))
-            has_doubt = not every and _has_doubt(scan.connection)
-            if not has_doubt and not _shares_keys(scan.connection):
+            in_doubt = not every and has_doubt(scan.connection)
+            if not in_doubt and not _shares_keys(scan.connection):
                 return account  # every row is a request of its own, or the only one of it here
-            every |= has_doubt
+            every |= in_doubt
         account = Account(scan.read(self.inputs, Key.REQUEST, keeps_every_row=every))
-        if not every and _has_doubt(scan.connection):
+        if not every and has_doubt(scan.connection):
             account = Account(scan.read(self.inputs, Key.REQUEST, keeps_every_row=True))
-        _keep_latest(scan.connection)
+        keep_latest(scan.connection)
         return account
 
 
@@ -224,7 +235,7 @@ class Answer:
 
     _rows: "duckdb.DuckDBPyConnection"
     _connection: "duckdb.DuckDBPyConnection"
-    _scan: Scan
+    _exact: Callable[[list[int]], Iterator[bytes]]
     account: Account
 
     @property
@@ -243,16 +254,21 @@ class Answer:
 
     def exact_bytes(self, rows: Iterable[int]) -> Iterator[bytes]:
         """Give the bytes of these Events (`_row` of `events`) as they stand in the input, in the order of `rows`."""
-        from kubewitness.look.query.scan_bytes import exact_bytes
-
-        return exact_bytes(self._scan, list(rows))
+        return self._exact(list(rows))
 
     def close(self) -> None:
         """Give the memory of the answer back."""
         self._connection.close()
 
 
-def _bracket(connection: "duckdb.DuckDBPyConnection", condition: str) -> str:
+def _exact_bytes(scan: Scan, rows: list[int]) -> Iterator[bytes]:
+    from kubewitness.look.query.scan_bytes import exact_bytes
+
+    return exact_bytes(scan, rows)
+
+
+def bracket(connection: "duckdb.DuckDBPyConnection", condition: str) -> str:
+    """Take a condition that is one, whatever it ends with. Raises QueryError."""
     if condition in {"TRUE", "FALSE"}:
         return condition
     bracketed = f"({condition}\n)"  # the line end ends a comment
@@ -265,7 +281,7 @@ def _plan_of(connection: "duckdb.DuckDBPyConnection", sql: str) -> str:
     return str(row[1]) if row else "[]"
 
 
-def _wire_paths(columns: Iterable[str]) -> frozenset[str]:
+def wire_paths(columns: Iterable[str]) -> frozenset[str]:
     """Give the members of an Event from which these columns are made."""
     found = {by_column(column).path for column in columns}
     if derived := found - WIRE_PATHS - ENVELOPE:
@@ -276,23 +292,25 @@ def _wire_paths(columns: Iterable[str]) -> frozenset[str]:
     return frozenset(found & WIRE_PATHS)
 
 
-def _count(connection: "duckdb.DuckDBPyConnection", condition: str) -> int:
+def count_hits(connection: "duckdb.DuckDBPyConnection", condition: str) -> int:
+    """Count rows of `hits`."""
     row = connection.execute(f"SELECT count(*) FROM hits WHERE {condition}").fetchone()
     return int(row[0]) if row else 0
 
 
-def _has_doubt(connection: "duckdb.DuckDBPyConnection") -> bool:
-    return _count(connection, "_match > 0 AND _doubt AND NOT _odd") > 0
+def has_doubt(connection: "duckdb.DuckDBPyConnection") -> bool:
+    """Say whether a later stage of what matched might not match."""
+    return count_hits(connection, "_match > 0 AND _doubt AND NOT _odd") > 0
 
 
 def _shares_keys(connection: "duckdb.DuckDBPyConnection") -> bool:
     shared = "SELECT _key FROM hits WHERE NOT _odd GROUP BY _key HAVING count(*) > 1"
     row = connection.execute("SELECT count(_key) = count(DISTINCT _key) FROM hits WHERE NOT _odd").fetchone()
     is_distinct = bool(row and row[0])
-    return not is_distinct and _count(connection, f"_match > 0 AND NOT _odd AND _key IN ({shared})") > 0
+    return not is_distinct and count_hits(connection, f"_match > 0 AND NOT _odd AND _key IN ({shared})") > 0
 
 
-def _keep_latest(connection: "duckdb.DuckDBPyConnection") -> None:
+def keep_latest(connection: "duckdb.DuckDBPyConnection") -> None:
     """Unmark every row of a request but one of its latest stage; of copies, the one that matches.
 
     Rows with one key that name different objects are different requests; one that lacks a name is a stage of any.
@@ -313,8 +331,8 @@ def _keep_latest(connection: "duckdb.DuckDBPyConnection") -> None:
     )
 
 
-def _create_views(connection: "duckdb.DuckDBPyConnection", question: Question) -> None:
-    names = every_name(question.columns)
+def _create_views(connection: "duckdb.DuckDBPyConnection", question: Question, weights: Iterable[str]) -> None:
+    names = ", ".join([name for name in (every_name(question.columns),) if name] + list(map(identifier, weights)))
     rows = "SELECT *, rowid AS _row FROM hits WHERE _match = 1 AND NOT _odd"
     select = f"SELECT {names}{', ' if names else ''}_row FROM ({rows}"
     connection.execute(f"CREATE VIEW events AS {select})")
@@ -322,7 +340,7 @@ def _create_views(connection: "duckdb.DuckDBPyConnection", question: Question) -
     connection.execute(f"CREATE VIEW requests AS {select} {latest})")
 
 
-def _without_twins(connection: "duckdb.DuckDBPyConnection", sql: str) -> str:
+def without_twins(connection: "duckdb.DuckDBPyConnection", sql: str) -> str:
     """Leave the second names out of what `SELECT *` gives."""
     names = {row[0] for row in connection.execute(f"DESCRIBE {sql}").fetchall()}
     twins = [name for name in (*ALIASES, *STRUCTS, "_row") if name in names]

@@ -344,7 +344,7 @@ class Scan:
 
     @property
     def _needs_bodies(self) -> bool:
-        return bool(_BODIES & self.question.reads)
+        return bool(_BODIES & self.question.reads or self.relation.weights)
 
     def _new_part(self, part: Part) -> int:
         self.parts.append(part)
@@ -367,6 +367,7 @@ class Scan:
         filled = f"[{', '.join(map(identifier, q.filled_later))}]" if q.filled_later else "NULL"
         odd = f"CASE WHEN {self._is_odd()} THEN TRUE ELSE FALSE END"
         place = ", row_number() OVER () - 1 AS _n" if has_places else ", NULL AS _n"
+        columns += "".join(f"{identifier(weight)}, " for weight in self.relation.weights)
         return (
             f"SELECT {columns}({match})::TINYINT AS _match, {odd} AS _odd, "
             f"_rank::TINYINT AS _rank, {doubt} AS _doubt, _key, {filled}::VARCHAR[] AS _filled, "
@@ -391,7 +392,8 @@ class Scan:
 
     def _names(self) -> str:
         named = every_name(self.question.used)
-        return f"{named}{', ' if named else ''}_odd, _odd_shown, _rank, _is_panic, _key"
+        weights = "".join(f"{identifier(weight)}, " for weight in self.relation.weights)
+        return f"{named}{', ' if named else ''}{weights}_odd, _odd_shown, _rank, _is_panic, _key"
 
     def _is_odd(self) -> str:
         """Condition for a row to be odd."""

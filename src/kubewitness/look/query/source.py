@@ -48,6 +48,8 @@ class Input:
     """The last byte of a file that is not packed ends a line."""
     spool: BinaryIO | None = None
     """Keeps the spooled bytes of a pipe alive."""
+    is_store: bool = False
+    """It is the log of a store, and `path` its directory; `look.query.store` reads it."""
 
     def chunks(self) -> Iterator[bytes]:
         """Give the bytes, decompressed. Raises TornError after what could be read."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from kubewitness.policy.prove.answer import BUDGET_STATES, Ordered, Reached, Search
-from kubewitness.policy.prove.regions import Space, meet
+from kubewitness.policy.prove.regions import Box, Space, meet
 from kubewitness.policy.prove.universe import Universe
 from kubewitness.policy.types import Attributes, GroupResources, Policy, PolicyRule
 
@@ -49,13 +49,20 @@ class DeadMember:
 
 
 def reachable(
-    policy: Policy, universe: Universe = Universe.POSSIBLE, budget_states: int = BUDGET_STATES
+    policy: Policy,
+    universe: Universe = Universe.POSSIBLE,
+    budget_states: int = BUDGET_STATES,
+    *,
+    only_dead: bool = False,
 ) -> tuple[Reach, ...]:
-    """For every rule, whether it can match and which earlier rules take its requests."""
+    """For every rule, whether it can match and which earlier rules take its requests (`only_dead`: of dead ones)."""
     space = Space(policy.rules, universe)
     decided = _Asked(space, policy.rules, budget_states)
     alive = decided.first_examples()
-    return tuple(_reach(decided, index, alive.get(index)) for index in range(len(policy.rules)))
+    return tuple(
+        Reach(index, alive[index], (), ()) if only_dead and index in alive else _reach(decided, index, alive.get(index))
+        for index in range(len(policy.rules))
+    )
 
 
 def dead_members(
@@ -154,6 +161,26 @@ class _Asked:
         cover = Ordered(tuple((box, _TAKEN) for other in by for box in self._boxes[other]), _REACHED)
         return (_REACHED, _REACHED) not in self.search(scope, cover).labels()
 
+    def covering(self, index: int) -> int | None:
+        """Give the first earlier rule that by itself matches all that a rule matches, box by box."""
+        own = self._boxes[index]
+        if not own:
+            return None
+        return next(
+            (
+                earlier
+                for earlier, boxes in enumerate(self._boxes[:index])
+                if all(any(_is_within(box, outer) for outer in boxes) for box in own)
+            ),
+            None,
+        )
+
+    def shared(self, index: int, earlier: int) -> Attributes | None:
+        """Give the smallest request that both of two rules match."""
+        scope = Ordered(tuple((box, _REACHED) for box in self._boxes[index]), _TAKEN, skipped=frozenset({_TAKEN}))
+        found = self.search(scope, self.ordered([earlier])).smallest(lambda labels: labels == (_REACHED, earlier))
+        return next((self.search(scope).request(example) for example in found.values()), None)
+
     def _overlapping(self, index: int, narrowed: PolicyRule) -> Iterator[int]:
         """Earlier rules with a box that meets the rule's."""
         own = self.space.boxes(narrowed)
@@ -166,7 +193,22 @@ def _is_meeting(left: Sequence[int], right: Sequence[int]) -> bool:
     return all(a & b for a, b in zip(left, right, strict=True))
 
 
+def _is_within(inner: Box, outer: Box) -> bool:
+    """Whether a box lies in another, whatever the universe."""
+    groups = not outer.any_group or bool(inner.any_group and not inner.any_group & ~outer.any_group)
+    return groups and not any(a & ~b for a, b in zip(inner.sets, outer.sets, strict=True))
+
+
 def _reach(asked: _Asked, index: int, example: Attributes | None) -> Reach:
+    covering = asked.covering(index) if example is None else None
+    if covering is not None:
+        request = asked.shared(index, covering)
+        # a rule that matches nothing possible is shadowed by none
+        return (
+            Reach(index, None, (covering,), ((covering, request),))
+            if request is not None
+            else Reach(index, None, (), ())
+        )
     takers = asked.takers(index, asked.rules[index])
     takers.pop(index, None)
     shadowing = sorted(takers)

@@ -1,0 +1,1 @@
+"""Where the parts of a server are put together: configuration, processes, certificates, signals."""

@@ -1,0 +1,95 @@
+"""
+The first process's end of the sealer: start it, tell it what is durable, hear how far it is, start it again.
+
+A sealer that dies loses nothing: tree and index are made again from the segments. It ends when its input does, so it
+never outlives us.
+"""
+
+import asyncio
+import contextlib
+import subprocess
+import sys
+from collections.abc import Callable
+
+import msgspec
+
+from kubewitness.assembly.sealer import Durable, Order, Report
+
+RESTART_SECONDS = 2.0
+STOP_SECONDS = 75.0
+
+
+class Sealing:
+    """A sealer process, kept alive."""
+
+    def __init__(
+        self, order: Order, on_report: Callable[[Report], None], on_death: Callable[[int], None] = lambda _: None
+    ) -> None:
+        """Be ready to start one."""
+        self._order = order
+        self._on_report = on_report
+        self._on_death = on_death
+        self._ends: dict[str, int] = {}
+        self._process: asyncio.subprocess.Process | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._is_stopping = False
+
+    def start(self) -> None:
+        """Start it, in the running event loop."""
+        self._task = asyncio.get_running_loop().create_task(self._keep())
+
+    def tell(self, cluster: str, end: int) -> None:
+        """Say how far a log is durable; from the event loop."""
+        if end > self._ends.get(cluster, -1):
+            self._ends[cluster] = end
+            self._say(Durable(cluster, end))
+
+    async def stop(self, seconds: float = STOP_SECONDS) -> None:
+        """Let it seal what is durable, and wait for its end."""
+        self._is_stopping = True
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
+        if self._task is not None:
+            done, _ = await asyncio.wait([self._task], timeout=seconds)
+            if not done:
+                self._task.cancel()
+                if self._process is not None:
+                    with contextlib.suppress(ProcessLookupError):
+                        self._process.kill()
+                    await self._process.wait()
+
+    def _say(self, message: msgspec.Struct) -> None:
+        process = self._process
+        if process is None or process.stdin is None or process.stdin.is_closing():
+            return
+        with contextlib.suppress(OSError):
+            process.stdin.write(msgspec.json.encode(message) + b"\n")
+
+    def _close_if_stopping(self, stdin: asyncio.StreamWriter) -> None:
+        if self._is_stopping:  # told while the process was being started
+            stdin.close()
+
+    async def _keep(self) -> None:
+        while not self._is_stopping:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "kubewitness.assembly.sealer",
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                start_new_session=True,  # Ctrl-C of a terminal is for us alone
+            )
+            self._process = process
+            self._say(self._order)
+            for cluster, end in self._ends.items():
+                self._say(Durable(cluster, end))
+            if process.stdin is None or process.stdout is None:
+                raise AssertionError("its streams were asked for")
+            self._close_if_stopping(process.stdin)
+            async for line in process.stdout:
+                self._on_report(msgspec.json.decode(line, type=Report))
+            code = await process.wait()
+            self._process = None
+            if not self._is_stopping:
+                self._on_death(code)
+                await asyncio.sleep(RESTART_SECONDS)

@@ -1,0 +1,245 @@
+"""`apiserver enable`: set auditing up in the form of the distribution, show it first, prove it after, take it back."""
+
+import argparse
+import os
+import sys
+import time
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kubewitness.cli.errors import ExitCode, UserError
+from kubewitness.cli.render.folded import folded
+from kubewitness.cli.render.printable import printable
+
+if TYPE_CHECKING:
+    from kubewitness.apiserver.apply import Root
+    from kubewitness.apiserver.plan import Plan, PlanError, Wanted
+
+DESCRIPTION = """\
+Turn auditing on: write the policy, make the log directory, set flags and mounts as the distribution documents it.
+Run again it changes nothing; --undo restores every byte. Files are replaced as a whole, and copies of what they were
+never lie where the kubelet would take them for pods.
+
+  kubewitness apiserver enable --distro kubeadm --dry-run
+  kubewitness apiserver enable --distro kubeadm --policy audit-policy.yaml --wait
+  kubewitness apiserver enable --distro kubeadm --undo
+  kubewitness apiserver enable --distro eks           what to do where the server is not yours
+
+Without --policy or --preset a policy that is there stays, else the preset `recommended` is written.
+"""
+_DISTROS = ("kubeadm", "kind", "k3s", "rke2", "k0s", "minikube", "talos", "microk8s")
+_CLOUDS = ("eks", "gke", "aks")
+_PRESETS = ("recommended", "metadata", "stig")
+# What CIS 1.2.16-1.2.19 and DISA STIG V-242461..465 ask for at least.
+_ROTATION = {"audit-log-maxage": "30", "audit-log-maxbackup": "10", "audit-log-maxsize": "100"}
+_WAIT_S = 180.0
+
+
+def add_subcommand(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add `enable`."""
+    parser = subparsers.add_parser(
+        "enable",
+        help="turn auditing on: policy, log directory, flags and mounts",
+        description=DESCRIPTION,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--distro", required=True, choices=(*_DISTROS, *_CLOUDS), help="what the cluster was made with")
+    policy = parser.add_mutually_exclusive_group()
+    policy.add_argument("--policy", metavar="FILE", help="the audit policy to write")
+    policy.add_argument("--preset", choices=_PRESETS, help="a policy that comes with kubewitness")
+    parser.add_argument("--webhook", metavar="KUBECONFIG", help="also send events to the receiver this file names")
+    parser.add_argument("--set", metavar="FLAG=VALUE", action="append", default=[], dest="flags",
+                        help="set another --audit-* flag, as in audit-log-maxage=90; may be repeated")  # fmt: skip
+    parser.add_argument("--config", metavar="FILE", default="", help="the manifest or configuration, where not usual")
+    parser.add_argument("--policy-path", metavar="PATH", default="", help="where the server is to read the policy")
+    parser.add_argument("--log-path", metavar="PATH", default="", help="where the server is to write the log")
+    parser.add_argument("--root", metavar="DIR", type=Path, help="work on the tree under DIR instead of /")
+    does = parser.add_mutually_exclusive_group()
+    does.add_argument("--dry-run", action="store_true", help="show what would change, as a unified diff")
+    does.add_argument("--undo", action="store_true", help="restore every file as it was before")
+    does.add_argument("--wait", metavar="SECONDS", nargs="?", type=float, const=_WAIT_S,
+                      help="wait until the log grows and the server is ready; put everything back if it is not"
+                      f" ({_WAIT_S:.0f} s when no number is given)")  # fmt: skip
+    parser.add_argument("--url", help="with --wait: ask this API server instead of the one kubectl knows")
+    parser.add_argument("--ca", metavar="FILE", help="with --url: the certificate authority of the server")
+    parser.add_argument("--insecure-skip-tls-verify", action="store_true", help="with --url: trust any certificate")
+    parser.add_argument("--kubectl", default="kubectl", help="with --wait: the kubectl to use (default: %(default)s)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Plan, then show, do or undo."""
+    from kubewitness.apiserver.apply import Root
+    from kubewitness.apiserver.distros import CLOUDS
+    from kubewitness.apiserver.enable import plan
+    from kubewitness.apiserver.plan import PlanError, difference
+
+    if args.distro in CLOUDS:
+        _say(CLOUDS[args.distro])
+        return ExitCode.OK
+    root = Root(args.root or _root_of(args.distro))
+    try:
+        if args.undo:
+            return _undo(args.distro, root)
+        planned = plan(args.distro, _wanted(args), root)
+        if args.dry_run:
+            for line in difference(planned):
+                _say(printable(line))
+            _say_directories(planned)
+            _say("nothing was changed" if planned.changed or planned.directories else "nothing would be changed")
+            return ExitCode.OK
+        return _do(args, planned, root)
+    except PlanError as error:
+        raise UserError(_located(error)) from error
+
+
+def _root_of(distro: str) -> Path:
+    """Give what paths start from: the home for minikube, the present directory for files that are handed to a tool."""
+    if distro == "minikube":
+        home = os.environ.get("MINIKUBE_HOME")
+        return Path(home).parent if home and Path(home).name == ".minikube" else Path(home) if home else Path.home()
+    return Path.cwd() if distro in ("kind", "talos") else Path("/")
+
+
+def _wanted(args: argparse.Namespace) -> "Wanted":
+    from kubewitness.apiserver.plan import Wanted
+
+    policy = _preset(args.preset) if args.preset else _policy(args.policy) if args.policy else None
+    return Wanted(
+        policy=policy,
+        fallback=_preset("recommended"),
+        policy_path=args.policy_path,
+        log_path=args.log_path,
+        webhook=_webhook(args.webhook) if args.webhook else None,
+        flags=dict(_flag(text) for text in args.flags),
+        defaults=_ROTATION,
+        config=args.config,
+    )
+
+
+def _preset(name: str) -> bytes:
+    return (resources.files("kubewitness.apiserver") / "presets" / f"{name}.yaml").read_bytes()
+
+
+def _policy(path: str) -> bytes:
+    """Read a policy that the server accepts; with another it would not start."""
+    from kubewitness.cli.policy_files import read_bytes
+    from kubewitness.policy.load import read
+
+    data = read_bytes(path)
+    document = read(data)
+    if document.error:
+        raise UserError(f"{path}: kube-apiserver would not start with this policy: {document.error}", ExitCode.FINDINGS)
+    return data
+
+
+def _flag(text: str) -> tuple[str, str]:
+    from kubewitness.emit.backends import options
+    from kubewitness.emit.backends.flagvalues import FlagError
+
+    name, equals, value = text.removeprefix("--").partition("=")
+    if not equals or name not in options.BY_NAME:
+        raise UserError(f"--set {text}: expected FLAG=VALUE with an --audit-* flag (docs/reference/emit-flags.md)")
+    try:
+        refused = options.check(options.parse([f"--{name}={value}", "--audit-log-path=-"]))
+    except FlagError as error:
+        raise UserError(f"--set {text}: {error}") from error
+    if refused:
+        raise UserError(f"--set {text}: kube-apiserver would not start: {refused[0]}")
+    return options.BY_NAME[name].name, value
+
+
+def _webhook(path: str) -> bytes:
+    """Read a kubeconfig and what it points at into one file."""
+    from kubewitness.apiserver.kubeconfig import flatten
+    from kubewitness.apiserver.yamltext import EditError
+    from kubewitness.cli.policy_files import read_bytes
+
+    here = Path(path).parent
+
+    def read_file(name: str) -> bytes | None:
+        try:
+            return (here / name).read_bytes()
+        except OSError:
+            return None
+
+    try:
+        return flatten(read_bytes(path), read_file)
+    except EditError as error:
+        raise UserError(f"{path}:{error.line}: {error}") from error
+
+
+def _undo(distro: str, root: "Root") -> int:
+    from kubewitness.apiserver.apply import undo
+
+    for path in undo(distro, root):
+        _say(f"restored {printable(path)}")
+    return ExitCode.OK
+
+
+def _do(args: argparse.Namespace, planned: "Plan", root: "Root") -> int:
+    from kubewitness.apiserver.apply import apply
+    from kubewitness.apiserver.health import LogState
+
+    log = root.at(planned.log) if planned.log else None
+    before = LogState(0, 0) if log is None else LogState.of(log)
+    apply(planned, root)
+    for file in planned.changed:
+        _say(f"{'wrote' if file.before is None else 'changed'} {printable(file.path)}")
+    _say_directories(planned)
+    if not planned.changed and not planned.directories:
+        _say(f"auditing is on already: {printable(planned.config or planned.policy)} needs no change")
+        return ExitCode.OK
+    if args.wait is not None:
+        _prove(args, planned, root, log, before)
+    _say("")
+    for text in planned.advice:
+        for number, line in enumerate(text.splitlines()):
+            _say(("- " if number == 0 else "  ") + line)
+    return ExitCode.OK
+
+
+def _prove(args: argparse.Namespace, planned: "Plan", root: "Root", log: Path | None, before: object) -> None:
+    """Wait until the server is well; put everything back when it is not. Raises UserError."""
+    from kubewitness.apiserver.apply import undo
+    from kubewitness.apiserver.health import LogState, kubectl_probe, url_probe, wait
+
+    if not isinstance(before, LogState):
+        raise TypeError(before)
+    probe = (
+        url_probe(args.url, args.ca, is_verified=not args.insecure_skip_tls_verify)
+        if args.url
+        else kubectl_probe([args.kubectl])
+    )
+    _say(f"waiting up to {args.wait:.0f} s for the server ...")
+    sys.stdout.flush()
+    try:
+        why = wait(probe, log, before, args.wait, time.monotonic, time.sleep)
+    except KeyboardInterrupt:
+        why = "interrupted"
+    if why:
+        restored = undo(planned.distro, root)
+        raise UserError(
+            f"the server did not come back: {why}\n"
+            f"  everything is as it was before ({', '.join(restored)})\n"
+            "  help: `crictl logs $(crictl ps -a --name kube-apiserver -q | head -1)` says what it refused",
+            ExitCode.RUNTIME,
+        )
+    _say("the server is ready and writes its log")
+
+
+def _say_directories(planned: "Plan") -> None:
+    for directory in planned.directories:
+        owner = f", owner {directory.owner}" if directory.owner else ""
+        _say(f"directory {printable(directory.path)} (mode {directory.mode:04o}{owner})")
+
+
+def _located(error: "PlanError") -> str:
+    where = f"{error.file}:{error.line}: " if error.file and error.line else f"{error.file}: " if error.file else ""
+    return f"{where}{error}" + (f"\n  help: {error.help}" if error.help else "")
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(folded(line, sys.stdout) + "\n")

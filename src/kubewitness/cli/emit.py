@@ -1,0 +1,158 @@
+"""`kubewitness emit`: audit events as kube-apiserver would write them, for requests described in JSON lines."""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kubewitness.cli.errors import ExitCode, UserError
+from kubewitness.cli.render.printable import printable
+
+if TYPE_CHECKING:
+    from kubewitness.emit.doors.auditing import Auditing
+
+HELP = """Write the audit events that kube-apiserver would write for requests described in JSON lines.
+
+  echo '{"method":"DELETE","requestURI":"/api/v1/namespaces/shop/secrets/db","user":"alice"}' |
+    kubewitness emit --audit-policy-file=audit-policy.yaml
+  kubewitness emit --audit-policy-file=p.yaml --audit-log-path=audit.log requests.jsonl
+  kubewitness emit --audit-policy-file=p.yaml --audit-webhook-config-file=webhook.yaml -
+
+The flags are kube-apiserver's, with its defaults, checks and messages. Without a log path or a webhook the events
+go to standard output. docs/reference/emit-input.md says what a line may hold."""
+_BOOLEANS = frozenset(("1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False"))
+
+
+class _Given(argparse.Action):
+    """Keeps a flag as it was written; a switch takes the next word only if that is a truth value."""
+
+    def __call__(
+        self,
+        _parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        _option: str | None = None,
+    ) -> None:
+        value = str(values)
+        if self.nargs == "?" and value not in _BOOLEANS:
+            namespace.sources = [*(namespace.sources or []), value]
+            value = "true"
+        namespace.flags = [*(namespace.flags or []), f"--{self.dest}={value}"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add kube-apiserver's flags and ours."""
+    from kubewitness.emit.backends.options import EXTENSIONS, FLAGS
+
+    parser.add_argument(
+        "requests", metavar="REQS", nargs="*", help="files of requests in JSON lines; - (or none) is standard input"
+    )
+    parser.add_argument(
+        "--server-version", metavar="VERSION", default="1.36", help="defaults and checks of this kube-apiserver"
+    )
+    # thirty flags in the usage would hide the one line that matters
+    parser.usage = f"{parser.prog} --audit-policy-file=FILE [--audit-...=VALUE] [REQS ...]"
+    parser.set_defaults(flags=None, sources=None)
+    for title, flags in (("flags of kube-apiserver", FLAGS), ("flags that kube-apiserver lacks", EXTENSIONS)):
+        group = parser.add_argument_group(title)
+        for flag in flags:
+            is_switch = flag.kind == "bool"
+            group.add_argument(
+                f"--{flag.name}",
+                dest=flag.name,
+                metavar=flag.kind.upper(),
+                nargs="?" if is_switch else None,
+                const="true",
+                default=argparse.SUPPRESS,
+                action=_Given,
+                help=flag.help.replace("%", "%%"),
+            )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Emit, and say on standard error what was done."""
+    from kubewitness.emit.backends.build import StartError
+    from kubewitness.emit.backends.flagvalues import FlagError
+    from kubewitness.emit.doors.auditing import Auditing
+
+    flags: list[str] = list(args.flags or ())
+    if not any(flag.startswith("--audit-policy-file=") for flag in flags):
+        raise UserError("nothing is recorded without a policy\n  help: name one with --audit-policy-file=FILE")
+    if not any(flag.startswith(("--audit-log-path=", "--audit-webhook-config-file=")) for flag in flags):
+        flags.append("--audit-log-path=-")
+    tell = _tell if "--audit-log-path=-" not in flags else _tell_unless_gone
+    try:
+        auditing = Auditing(flags, args.server_version, tell)
+    except (FlagError, StartError) as exc:
+        raise UserError(str(exc)) from exc
+    sources = [*args.requests, *(args.sources or ())] or ["-"]
+    with auditing:
+        requests, refused = _emit(auditing, sources)
+    return _conclude(auditing, requests, refused)
+
+
+def _emit(auditing: "Auditing", sources: Sequence[str]) -> tuple[int, int]:
+    """Drive each described request; give how many there were, and how many the server would have refused."""
+    import time
+    import uuid
+
+    from kubewitness.emit.doors.described import DescriptionError, exchange_of
+    from kubewitness.emit.stages.handler import NotStoredError, drive
+    from kubewitness.policy.request import RequestError
+
+    requests = refused = 0
+    for where, line in _lines(sources):
+        try:
+            exchange = exchange_of(line, time.time_ns() // 1000, str(uuid.uuid4()))
+        except DescriptionError as exc:
+            raise UserError(f"{where}: not a request: {exc}") from exc
+        requests += 1
+        try:
+            if auditing.auditor is not None:
+                drive(auditing.auditor, exchange)
+        except NotStoredError as exc:
+            refused += 1
+            _tell(f"{where}: 500: {exc}")
+        except RequestError as exc:
+            refused += 1
+            _tell(f"{where}: not audited: {exc}")
+    return requests, refused
+
+
+def _lines(sources: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    for source in sources:
+        if source == "-":
+            yield from _numbered("standard input", iter(sys.stdin.buffer.readline, b""))
+            continue
+        try:
+            with Path(source).open("rb") as file:
+                yield from _numbered(source, file)
+        except OSError as exc:
+            raise UserError(f"{source}: cannot be read: {exc.strerror}") from exc
+
+
+def _numbered(name: str, lines: Iterator[bytes]) -> Iterator[tuple[str, bytes]]:
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            yield f"{name}:{number}", line
+
+
+def _conclude(auditing: "Auditing", requests: int, refused: int) -> int:
+    metrics = auditing.metrics
+    lost = sum(metrics.errors.values())
+    levels = ", ".join(f"{name} {count}" for name, count in sorted(metrics.levels.items()))
+    _tell(f"{requests} requests ({levels or 'none'}), {metrics.events} events, {lost} lost, {refused} refused")
+    return ExitCode.INCOMPLETE if lost or metrics.rejected else ExitCode.OK
+
+
+def _tell_unless_gone(text: str) -> None:
+    """Tell of losses, but end quietly when whoever read our standard output has gone. Raises BrokenPipeError."""
+    if text.startswith("Error in audit plugin 'log'") and ": broken pipe\n" in text:
+        raise BrokenPipeError
+    _tell(text)
+
+
+def _tell(text: str) -> None:
+    for line in text.rstrip("\n").split("\n"):
+        sys.stderr.write(f"{printable(line)}\n")

@@ -1,0 +1,122 @@
+"""The flags by which a command finds a store: `--data`, `--cluster`, `--key`; and what they lead to."""
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kubewitness.cli.errors import ExitCode, UserError
+
+if TYPE_CHECKING:
+    from kubewitness.keep.seal.note import VerifierKey
+    from kubewitness.keep.store.layout import ClusterMeta, DataDir
+
+
+def add_store_arguments(parser: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
+    """Add the flags that name a data directory and a cluster."""
+    group = parser.add_argument_group("store")
+    group.add_argument(
+        "--data",
+        metavar="DIR",
+        default=os.environ.get("KUBEWITNESS_DATA"),
+        help="the data directory of `serve` (default: KUBEWITNESS_DATA)",
+    )
+    group.add_argument(
+        "--cluster",
+        metavar="NAME",
+        default=os.environ.get("KUBEWITNESS_CLUSTER"),
+        help="the cluster (default: KUBEWITNESS_CLUSTER, or the only one there)",
+    )
+    group.add_argument(
+        "--keys", metavar="DIR", help="where the keys of the data directory are (default: DIR.keys beside it)"
+    )
+    return group
+
+
+def data_of(args: argparse.Namespace) -> "DataDir":
+    """Give the data directory. Raises UserError when none is named or none is there."""
+    from kubewitness.keep.store.layout import DataDir
+
+    if not args.data:
+        raise UserError("no data directory: name one with --data DIR, or set KUBEWITNESS_DATA")
+    path = Path(args.data)
+    if not path.is_dir():
+        raise UserError(f"{path}: there is no such directory")
+    return DataDir(path.resolve())
+
+
+def clusters_of(args: argparse.Namespace, data: "DataDir") -> "list[ClusterMeta]":
+    """Give the logs that are asked for: the one that --cluster names, or all. Raises UserError."""
+    from kubewitness.keep.store.errors import DamagedError
+
+    try:
+        found = data.clusters()
+    except DamagedError as exc:
+        raise UserError(str(exc), ExitCode.INTEGRITY) from exc
+    if not args.cluster:
+        return list(found.values())
+    if args.cluster not in found:
+        known = ", ".join(sorted(found)) or "none"
+        raise UserError(f"{data.path} has no log of cluster {args.cluster!r}; there is: {known}")
+    return [found[args.cluster]]
+
+
+def cluster_of(args: argparse.Namespace, data: "DataDir") -> "ClusterMeta":
+    """Give the one log that is asked for. Raises UserError when there are several and none is named."""
+    from kubewitness.keep.store.layout import OWN_PREFIX
+
+    clusters = clusters_of(args, data)
+    if not args.cluster:  # the server's own log is meant only where it is named
+        clusters = [meta for meta in clusters if not meta.cluster.startswith(OWN_PREFIX)]
+    if not clusters:
+        raise UserError(f"{data.path} holds no log of a cluster")
+    if len(clusters) > 1:
+        names = ", ".join(sorted(meta.cluster for meta in clusters))
+        raise UserError(f"{data.path} holds the logs of several clusters: choose one with --cluster: {names}")
+    return clusters[0]
+
+
+def keys_path(args: argparse.Namespace, data: "DataDir") -> Path:
+    """Give the directory of the keys."""
+    from kubewitness.keep.store.layout import default_keys
+
+    return Path(args.keys) if args.keys else default_keys(data.path)
+
+
+def published_keys(args: argparse.Namespace, data: "DataDir", cluster: str) -> "tuple[VerifierKey, ...]":
+    """Give the verifier keys that lie beside the data; none when there are none. Raises UserError."""
+    from kubewitness.keep.seal.errors import NoteError
+    from kubewitness.keep.store.layout import KeyDir
+
+    path = keys_path(args, data)
+    try:
+        return tuple(KeyDir(path).verifiers(cluster))
+    except FileNotFoundError:
+        return ()
+    except NoteError as exc:
+        raise UserError(f"{path}: {exc}") from exc
+
+
+def given_keys(texts: list[str]) -> "tuple[VerifierKey, ...]":
+    """Read `--key` values: verifier keys themselves, or files of them, a line each. Raises UserError."""
+    from kubewitness.keep.seal.ed25519 import Ed25519Verifier
+    from kubewitness.keep.seal.errors import NoteError
+    from kubewitness.keep.seal.note import parse_verifier_key
+
+    keys: dict[str, VerifierKey] = {}
+    for text in texts:
+        path = Path(text)
+        is_file = len(text) < 1000 and path.is_file()
+        lines = path.read_text("utf-8", "replace").splitlines() if is_file else [text]
+        for line in lines:
+            if not line.strip() or line.startswith("#"):
+                continue
+            try:
+                key = parse_verifier_key(line)
+                Ed25519Verifier.of(key)
+            except NoteError as exc:
+                raise UserError(f"--key {text if is_file else ''}: {exc}".replace(" :", ":")) from exc
+            keys[str(key)] = key
+    if texts and not keys:
+        raise UserError(f"--key {texts[0]}: no verifier key is in it")
+    return tuple(keys.values())

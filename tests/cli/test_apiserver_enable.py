@@ -1,0 +1,239 @@
+"""`apiserver enable` as a person types it."""
+
+import http.server
+import os
+import threading
+
+import pytest
+import yaml
+
+from kubewitness.cli.main import main
+from kubewitness.emit.backends import options
+from kubewitness.policy.load import read
+from tests.apiserver.trees import DATA, POLICY, contents, machine
+
+from .conftest import Result
+
+MANIFEST = "etc/kubernetes/manifests/kube-apiserver.yaml"
+
+
+@pytest.fixture
+def enable(capsys, tmp_path):
+    """Run the command on a tree of its own."""
+
+    def run(*words, distro="kubeadm"):
+        code = main(["apiserver", "enable", "--distro", distro, "--root", str(tmp_path), *words])
+        said = capsys.readouterr()
+        return Result(code, said.out, said.err)
+
+    machine("kubeadm", tmp_path)
+    return run
+
+
+def test_first_the_difference_then_the_deed(enable, tmp_path):
+    """--dry-run shows a unified diff and changes nothing; then files are named; then there is nothing to do."""
+    before = contents(tmp_path)
+    shown = enable("--dry-run")
+    assert shown.code == 0
+    assert "+    - --audit-log-path=/var/log/kubernetes/audit/audit.log\n" in shown.out
+    assert "directory /var/log/kubernetes/audit (mode 0700)\n" in shown.out
+    assert shown.lines[-1] == "nothing was changed"
+    assert contents(tmp_path) == before
+    done = enable()
+    assert done.lines[:3] == [
+        "wrote /etc/kubernetes/audit-policy.yaml",
+        "changed /etc/kubernetes/manifests/kube-apiserver.yaml",
+        "directory /var/log/kubernetes/audit (mode 0700)",
+    ]
+    assert "kubeadm upgrade writes the manifest anew" in done.out
+    assert "needs no change" in enable().out
+    assert enable("--undo").lines[0].startswith("restored /etc/kubernetes/audit-policy.yaml")
+    assert contents(tmp_path) == before
+    again = enable("--undo")
+    assert (again.code, "nothing to undo" in again.err) == (2, True)
+
+
+def test_presets_are_policies_that_the_server_takes(enable, tmp_path):
+    """Each preset is accepted; the one taken by itself is `recommended`, without findings."""
+    for preset in ("recommended", "metadata", "stig"):
+        assert enable("--preset", preset).code == 0
+        written = (tmp_path / "etc/kubernetes/audit-policy.yaml").read_bytes()
+        assert read(written).policy is not None
+    enable("--undo")
+    enable()
+    assert main(["policy", "check", "--fail-on", "risky", str(tmp_path / "etc/kubernetes/audit-policy.yaml")]) == 0
+
+
+def test_a_policy_that_the_server_would_refuse_is_not_written(enable, tmp_path):
+    """Exit code 1 with the server's sentence; nothing is changed."""
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Meta}]\n")
+    before = contents(tmp_path)
+    refused = enable("--policy", str(policy))
+    assert refused.code == 1
+    assert 'Unsupported value: "Meta"' in refused.err
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("flag", "words"),
+    [
+        ("audit-log-maxage", "expected FLAG=VALUE"),
+        ("maxage=3", "expected FLAG=VALUE"),
+        ("audit-log-maxage=-1", "can't be a negative number"),
+        ("audit-log-maxage=x", "invalid argument"),
+        ("audit-log-mode=async", "invalid audit log mode async"),
+    ],
+)
+def test_flags_that_the_server_would_refuse_are_not_set(enable, flag, words):
+    """kube-apiserver's own words."""
+    refused = enable("--set", flag)
+    assert refused.code == 2
+    assert words in refused.err
+
+
+def test_other_flags_can_be_set(enable, tmp_path):
+    """--set writes what was asked, also over what is there."""
+    enable("--set", "audit-log-maxage=90", "--set", "audit-log-compress=true")
+    command = yaml.safe_load((tmp_path / MANIFEST).read_text())["spec"]["containers"][0]["command"]
+    values = options.parse(command)
+    assert values.number("audit-log-maxage") == 90
+    assert values.is_on("audit-log-compress")
+
+
+def test_a_refusal_names_the_line(enable, tmp_path):
+    """file:line, what is wrong, what would be right; exit code 2."""
+    manifest = tmp_path / MANIFEST
+    manifest.write_text(
+        manifest.read_text().replace("    - kube-apiserver\n", "    - sh\n    - -c\n    - kube-apiserver\n")
+    )
+    refused = enable()
+    assert refused.code == 2
+    assert "/etc/kubernetes/manifests/kube-apiserver.yaml:" in refused.err
+    assert "line for a shell" in refused.err
+
+
+def test_a_webhook_is_one_file_with_all_that_it_names(enable, tmp_path):
+    """Certificates and tokens of other files are put into the kubeconfig that is written, 0600."""
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "ca.crt").write_bytes(b"CA")
+    (folder / "token").write_text("t0ken\n")
+    (folder / "webhook.yaml").write_text(
+        "apiVersion: v1\nkind: Config\ncurrent-context: a\n"
+        "contexts: [{name: a, context: {cluster: a, user: a}}]\n"
+        "clusters: [{name: a, cluster: {server: 'https://192.0.2.1/', certificate-authority: ca.crt}}]\n"
+        "users: [{name: a, user: {tokenFile: token}}]\n"
+    )
+    assert enable("--webhook", str(folder / "webhook.yaml")).code == 0
+    place = tmp_path / "etc/kubernetes/audit-webhook.yaml"
+    written = yaml.safe_load(place.read_text())
+    assert written["clusters"][0]["cluster"] == {"server": "https://192.0.2.1/", "certificate-authority-data": "Q0E="}
+    assert written["users"][0]["user"] == {"token": "t0ken"}
+    assert place.stat().st_mode & 0o777 == 0o600
+    (folder / "ca.crt").unlink()
+    refused = enable("--webhook", str(folder / "webhook.yaml"))
+    assert refused.code == 2
+    assert "certificate-authority: ca.crt cannot be read" in refused.err
+
+
+@pytest.mark.parametrize("cloud", ["eks", "gke", "aks"])
+def test_clouds_get_instructions(enable, cloud):
+    """Where nothing can be set, what to do is printed, and how to read the export."""
+    said = enable(distro=cloud)
+    assert said.code == 0
+    assert f"kubewitness stats {cloud}.json" in said.out
+
+
+class Kubelet(threading.Thread):
+    """A kubelet for one static pod: reads the manifest, and runs a server that refuses what kube-apiserver refuses."""
+
+    def __init__(self, root):
+        super().__init__()
+        self.root, self.stop = root, threading.Event()
+        self.seen = (root / MANIFEST).read_bytes()
+        self.answers = 500
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            kubelet = self
+
+            def do_GET(self):
+                self.send_response(self.kubelet.answers)
+                self.end_headers()
+
+            def log_message(self, *args):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+    def run(self):
+        serving = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02})
+        serving.start()
+        while not self.stop.wait(0.02):
+            found = (self.root / MANIFEST).read_bytes()
+            if found != self.seen:
+                self.seen = found
+                self.answers = 200 if self.start_server(yaml.safe_load(found)["spec"]) else 500
+        self.server.shutdown()
+        serving.join()
+        self.server.server_close()
+
+    def start_server(self, pod):
+        """Start as kube-apiserver would: mounts there, flags right, policy right, and a first line in the log."""
+        values = options.parse(pod["containers"][0]["command"])
+        for volume in pod["volumes"]:
+            path = self.root / volume["hostPath"]["path"].lstrip("/")
+            if volume["hostPath"]["type"] == "File" and not path.is_file():
+                return False
+        if not values.text("audit-policy-file"):
+            return True
+        policy = self.root / values.text("audit-policy-file").lstrip("/")
+        if options.check(values) or read(policy.read_bytes()).policy is None:
+            return False
+        with (self.root / values.text("audit-log-path").lstrip("/")).open("a") as log:
+            log.write("{}\n")
+        return True
+
+
+@pytest.fixture
+def kubelet(tmp_path, enable):
+    """A kubelet that watches the tree."""
+    running = Kubelet(tmp_path)
+    running.start()
+    yield running
+    running.stop.set()
+    running.join()
+
+
+def test_wait_proves_that_the_server_is_back(enable, kubelet):
+    """The server that the kubelet restarts reads the policy, writes the log and is ready."""
+    done = enable("--wait", "20", "--url", kubelet.url)
+    assert done.code == 0
+    assert "the server is ready and writes its log" in done.out
+
+
+def test_wait_puts_everything_back_when_the_server_is_not(enable, kubelet, tmp_path):
+    """A policy that breaks between check and start: the server does not come back, every byte does; exit code 5."""
+    policy = tmp_path / "etc/kubernetes/audit-policy.yaml"
+    policy.write_bytes(b"broken: [\n")
+    before = contents(tmp_path)
+    failed = enable("--wait", "2", "--url", kubelet.url)
+    assert failed.code == 5
+    assert "the server did not come back: nothing was written" in failed.err
+    assert "everything is as it was before" in failed.err
+    assert contents(tmp_path) == before
+
+
+def test_the_tree_of_this_machine_is_the_default():
+    """Without --root the machine itself is meant: here there is no manifest, which is said."""
+    if os.path.exists("/" + MANIFEST):  # noqa: PTH110
+        pytest.skip("this is a control plane node")
+    assert main(["apiserver", "enable", "--distro", "kubeadm", "--dry-run"]) == 2
+
+
+def test_policies_of_the_training_are_taken(enable):
+    """The policies that are taught are accepted, whatever else may be said of them."""
+    for name in ("scenario1", "scenario3", "handson", "security"):
+        assert enable("--policy", str(DATA / "policies" / f"{name}.yaml")).code == 0
+    assert POLICY

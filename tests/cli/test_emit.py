@@ -1,0 +1,137 @@
+"""`kubewitness emit`: described requests become events in a log, on standard output, at a webhook."""
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kubewitness.cli.main import main
+from tests.emit.backends.receiver import receiving
+
+POLICY = (
+    "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- level: None\n  users: [noise]\n- level: RequestResponse\n"
+)
+DELETE = '{"method":"DELETE","requestURI":"/api/v1/namespaces/shop/secrets/db","user":"alice"}\n'
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> str:
+    path = tmp_path / "policy.yaml"
+    path.write_text(POLICY)
+    return f"--audit-policy-file={path}"
+
+
+def told(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+
+
+def test_events_go_to_standard_output(
+    policy: str, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """Without a backend the events are printed, a line each; the summary goes to standard error."""
+    told(
+        monkeypatch,
+        DELETE + "\n" + '{"requestURI":"/version","user":"noise"}\n{"requestURI":"/x","user":null,"code":401}',
+    )
+    assert main(["emit", policy]) == 0
+    out, err = capfdbinary.readouterr()
+    events = [json.loads(line) for line in out.splitlines()]
+    assert [(e["stage"], e["verb"]) for e in events] == [
+        ("RequestReceived", "delete"),
+        ("ResponseComplete", "delete"),
+        ("ResponseStarted", "get"),
+    ]
+    assert err == (
+        b"Using audit backend: ignoreErrors<log>\n3 requests (None 1, RequestResponse 2), 3 events, 0 lost, 0 refused\n"
+    )
+
+
+def test_files_become_a_log_that_the_other_commands_read(
+    policy: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A log made for a lesson answers its questions."""
+    requests, log = tmp_path / "r.jsonl", tmp_path / "audit.log"
+    requests.write_text(DELETE)
+    assert main(["emit", policy, f"--audit-log-path={log}", "--audit-log-compress", str(requests), str(requests)]) == 0
+    assert len(log.read_text().splitlines()) == 4
+    capsys.readouterr()
+    assert main(["who", "deleted", "secrets/db", "-n", "shop", str(log)]) == 0
+    assert "alice" in capsys.readouterr().out
+
+
+def test_a_webhook_gets_them(policy: str, tmp_path: Path) -> None:
+    """The buffer is delivered before the command ends."""
+    requests = tmp_path / "r.jsonl"
+    requests.write_text(DELETE * 3)
+    with receiving(tmp_path) as receiver:
+        assert main(["emit", policy, f"--audit-webhook-config-file={receiver.kubeconfig()}", str(requests)]) == 0
+        assert len(json.loads(receiver.seen[0].body)["items"]) == 6
+
+
+def test_losses_are_told_and_counted(
+    policy: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A full disk costs exit code 4; in blocking-strict the requests are refused, too."""
+    told(monkeypatch, DELETE)
+    assert main(["emit", policy, "--audit-log-path=/dev/full", "--audit-log-maxsize=0"]) == 4
+    err = capsys.readouterr().err
+    assert "Error in audit plugin 'log' affecting 1 audit events: no space left on device" in err
+    assert "1 requests (RequestResponse 1), 2 events, 2 lost, 0 refused" in err
+    told(monkeypatch, DELETE)
+    strict = ["--audit-log-mode=blocking-strict", "--audit-log-path=/dev/full", "--audit-log-maxsize=0"]
+    assert main(["emit", policy, *strict]) == 4
+    err = capsys.readouterr().err
+    assert 'standard input:1: 500: Internal Server Error: "/api/v1/namespaces/shop/secrets/db": failed to store' in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text", "message"),
+    [
+        ([], DELETE, "nothing is recorded without a policy\n  help: name one with --audit-policy-file=FILE"),
+        (["P", "--audit-log-mode=async"], DELETE, 'invalid audit log mode async, allowed modes are "batch,blocking,'),
+        (["P", "--audit-log-maxsize=x"], DELETE, 'invalid argument "x" for "--audit-log-maxsize" flag: strconv'),
+        (
+            ["--audit-policy-file=/nope"],
+            DELETE,
+            'loading audit policy file: failed to read file path "/nope": open /nope',
+        ),
+        (["P", "--audit-webhook-config-file=/nope"], DELETE, "initializing audit webhook: stat /nope: no such file"),
+        (["P"], '\n{"uri":"/"}', "standard input:2: not a request: Object contains unknown field `uri`"),
+        (["P", "/nope"], "", "/nope: cannot be read: No such file or directory"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_line(
+    policy: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    text: str,
+    message: str,
+) -> None:
+    """Flags are refused in kube-apiserver's words, lines by file and number."""
+    told(monkeypatch, text)
+    assert main(["emit", *(policy if argument == "P" else argument for argument in arguments)]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_url_that_no_server_takes_is_passed_over(
+    policy: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What Go's server answers 400 is not audited."""
+    told(monkeypatch, '{"requestURI":"/%zz"}')
+    assert main(["emit", policy]) == 0
+    assert "standard input:1: not audited: invalid URL escape" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_gone_is_no_loss(policy: str, tmp_path: Path) -> None:
+    """`| head` ends it quietly."""
+    requests = tmp_path / "r.jsonl"
+    requests.write_text(DELETE * 2000)
+    entry = f'{sys.executable} -c "from kubewitness.cli.main import main; raise SystemExit(main())"'
+    command = f"{entry} emit {policy} {requests} | head -1 | wc -l; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1", "0"]
+    assert "broken pipe" not in done.stderr
