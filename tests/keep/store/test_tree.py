@@ -213,3 +213,16 @@ def test_two_do_not_seal_one_log(tmp_path):
         grown(tmp_path)
     tree.abandon()
     grown(tmp_path).close()
+
+
+def test_what_only_came_again_has_no_leaf(tmp_path):
+    """A block that also notes Events that came through a second door is sealed like any other."""
+    log = opened(tmp_path)
+    store(log, raws(0, 3), "webhook:a")
+    store(log, raws(0, 3), "tail:b")
+    store(log, raws(3, 2), "tail:b")
+    log.close()
+    tree = grown(tmp_path)
+    tree.grow(5)
+    assert tree.size == 5
+    tree.close()
