@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     if missing:
         out.write(f"\nAdd to {place / 'kubewitness.yaml'}, under clusters:\n")
         out.writelines(missing)
-    out.write(_next_steps(place, clusters, addresses[0], is_renewal=args.renew))
+    out.write(_next_steps(place, clusters, addresses[0], place / args.data, is_renewal=args.renew))
     return ExitCode.OK
 
 
@@ -88,7 +88,7 @@ def _not_in_config(place: Path, clusters: list[str]) -> list[str]:
     ]
 
 
-def _next_steps(place: Path, clusters: list[str], address: str, *, is_renewal: bool) -> str:
+def _next_steps(place: Path, clusters: list[str], address: str, data: Path, *, is_renewal: bool) -> str:
     from kubewitness.assembly.initserver import file_name
 
     kubeconfig = place / f"apiserver-{file_name(clusters[0])}.kubeconfig"
@@ -116,7 +116,7 @@ Next:
      --audit-webhook-config-file=/etc/kubernetes/audit/webhook.kubeconfig
      --audit-webhook-initial-backoff=30s
 3. Look whether Events come:  curl -s http://127.0.0.1:9440/metrics | grep events_stored
-4. Give {place}/data.keys/*.vkey to whoever will verify, and keep {place / "ca.key"} offline.
+4. Give {data}.keys/*.vkey to whoever will verify, and keep {place / "ca.key"} offline.
 
 Traps:
 - kube-apiserver runs with host networking and the host's DNS: a Service name (*.svc) does not

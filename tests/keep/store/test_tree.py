@@ -202,3 +202,16 @@ def test_a_head_is_on_the_disk_before_it_is_shown(tmp_path, monkeypatch):
     tree = grown(tmp_path)
     tree.grow(20)
     check(tmp_path, 20)
+
+
+def test_what_only_came_again_has_no_leaf(tmp_path):
+    """A block that also notes Events that came through a second door is sealed like any other."""
+    log = opened(tmp_path)
+    store(log, raws(0, 3), "webhook:a")
+    store(log, raws(0, 3), "tail:b")
+    store(log, raws(3, 2), "tail:b")
+    log.close()
+    tree = grown(tmp_path)
+    tree.grow(5)
+    assert tree.size == 5
+    tree.close()
