@@ -63,9 +63,11 @@ def clusters_of(args: argparse.Namespace, data: "DataDir") -> "list[ClusterMeta]
 
 def cluster_of(args: argparse.Namespace, data: "DataDir") -> "ClusterMeta":
     """Give the one log that is asked for. Raises UserError when there are several and none is named."""
+    from kubewitness.keep.store.layout import OWN_PREFIX
+
     clusters = clusters_of(args, data)
-    if not args.cluster:
-        clusters = [meta for meta in clusters if not meta.cluster.startswith("_")]  # the server's own
+    if not args.cluster:  # the server's own log is meant only where it is named
+        clusters = [meta for meta in clusters if not meta.cluster.startswith(OWN_PREFIX)]
     if not clusters:
         raise UserError(f"{data.path} holds no log of a cluster")
     if len(clusters) > 1:

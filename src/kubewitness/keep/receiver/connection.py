@@ -20,6 +20,7 @@ import h11
 from kubewitness.keep.receiver.clients import Caller, Clients, Refusal, Shown, shown_by
 from kubewitness.keep.receiver.intake import Outcome
 from kubewitness.keep.receiver.limits import Limits
+from kubewitness.keep.store.doors import WEBHOOK, source_name
 
 if TYPE_CHECKING:
     import ssl
@@ -203,7 +204,7 @@ class Connection(asyncio.Protocol):
             self._refuse_and_close(refusal)
             return
         length = int(headers[b"content-length"])
-        request = _Request(self._loop.time(), caller, f"webhook:{caller.name}@{self.address}", [], length)
+        request = _Request(self._loop.time(), caller, source_name(WEBHOOK, f"{caller.name}@{self.address}"), [], length)
         self._request = request
         if self._house.reserve(caller.cluster, length):
             request.reserved = length
