@@ -131,7 +131,8 @@ class Events:
             where, unknown = (bracket(connection, condition) for condition in (where, unknown))
             numbers = dict.fromkeys(weights, "0::BIGINT")
             question = self._plan(connection, sql, where, unknown, stages, keeps_bytes=keeps_bytes, weights=numbers)
-            question = replace(question, reads=question.reads.union(tests))
+            decides = None if question.decides is None else question.decides.union(tests)
+            question = replace(question, decides=decides, reads=question.reads.union(tests))
             if not question.is_ordered and not keeps_bytes:
                 connection.execute("SET preserve_insertion_order = false")
             scan = self._scan = Scan(
@@ -201,6 +202,7 @@ class Events:
             wire_paths(used),
             where,
             unknown,
+            decides=decides if where != "TRUE" else None,
             joins_stages=stages == "latest" or re.search(r"\brequests\b", sql, re.IGNORECASE) is not None,
             changes_with_stage=not decides <= SAME_IN_EVERY_STAGE | FILLED_LATER,
             joined_by=decides & SAME_IN_EVERY_STAGE,
@@ -216,10 +218,10 @@ class Events:
         every = question.changes_with_stage
         if not any(one.shares_audit_ids for one in self.inputs):
             account = Account(scan.read(self.inputs, Key.AUDIT_ID, keeps_every_row=every))
-            if not _shares_keys(scan.connection):  # every row is a request of its own, or the only one of it here
-                if not has_doubt(scan.connection):
-                    return account
-                every = True
+            in_doubt = not every and has_doubt(scan.connection)
+            if not in_doubt and not _shares_keys(scan.connection):
+                return account  # every row is a request of its own, or the only one of it here
+            every |= in_doubt
         account = Account(scan.read(self.inputs, Key.REQUEST, keeps_every_row=every))
         if not every and has_doubt(scan.connection):
             account = Account(scan.read(self.inputs, Key.REQUEST, keeps_every_row=True))

@@ -22,7 +22,7 @@ from kubewitness.event.items import EXCERPT_BYTES, KUBE_APISERVER, Damage
 from kubewitness.keep.index.manifest import INDEX, Entry, Manifest, read_manifest
 from kubewitness.keep.store.errors import DamagedError
 from kubewitness.keep.store.find import Finder
-from kubewitness.keep.store.layout import DataDir
+from kubewitness.keep.store.layout import OWN_PREFIX, DataDir
 from kubewitness.keep.store.log import SEGMENTS
 from kubewitness.keep.store.reader import Lost, Tail
 from kubewitness.look.query.account import Account, FileAccount
@@ -68,7 +68,9 @@ def open_store(data: str, cluster: str | None = None, *, memory_bytes: int = MEM
         raise SourceError(f"{data}: no store is there: it has no logs/<cluster>/cluster.json")
     if cluster is not None and cluster not in clusters:
         raise SourceError(f"{data}: has no log of cluster {cluster!r}; it has {', '.join(map(repr, clusters))}")
-    chosen = clusters if cluster is None else [cluster]
+    # the server's own log is meant only where it is named
+    of_clusters = [name for name in clusters if not name.startswith(OWN_PREFIX)] or clusters
+    chosen = of_clusters if cluster is None else [cluster]
     try:
         shelves = [Shelf(name, directory.log_path(name)) for name in chosen]
     except OSError as exc:
@@ -186,14 +188,14 @@ class StoreEvents(Events):
             numbers = {name: stored for name, (_, stored) in weights.items()}
             question = self._plan(connection, sql, where, unknown, stages, keeps_bytes=keeps_bytes, weights=numbers)
             ask = _Ask(connection, question, files, keeps_bytes=keeps_bytes, weights=numbers)
-            for look in looks:
+            for number, look in enumerate(looks):
                 loader = Loader(connection, fds, look.shelf.cluster)
                 unread = []
                 if look.lines.lines:
                     unread = loader.load(
-                        "newest", look.lines, ask.columns, question.reads | wire_paths(ask.columns), tests
+                        f"newest_{number}", look.lines, ask.columns, question.reads | wire_paths(ask.columns), tests
                     )
-                ask.has_newest = ask.has_newest or bool(look.lines.lines)
+                    ask.newest.append(f"newest_{number}")
                 _fill(look, [(one.first, one.end, one.reason) for one in unread])
             account = Account([look.account for look in looks])
             if stages == "all" and not keeps_bytes and not question.joins_stages:
@@ -270,7 +272,8 @@ class _Ask:
         self._question = question
         self._files = files
         self._keeps_bytes = keeps_bytes
-        self.has_newest = False
+        self.newest: list[str] = []
+        """Views of the newest Events, one a log."""
         key = [by_path(path).column for path in sorted(question.joined_by)]
         self._key = [*_JOINS, *(column for column in key if column not in _JOINS)] if question.joins_stages else []
         self.columns = list(dict.fromkeys([*question.used, *question.filled_later, *self._key, *_ALWAYS]))
@@ -292,8 +295,7 @@ class _Ask:
                 f"SELECT {', '.join(items)} FROM read_parquet([{paths}], hive_partitioning=false, union_by_name=false)"
             )
         names = ", ".join(map(identifier, self.columns))
-        if self.has_newest:
-            parts.append(f"SELECT {names} FROM newest")
+        parts += [f"SELECT {names} FROM {view}" for view in self.newest]
         if not parts:
             nothing = ", ".join(f"NULL::{_sql_type(column)} AS {identifier(column)}" for column in self.columns)
             parts.append(f"SELECT {nothing} WHERE FALSE")
