@@ -98,7 +98,8 @@ async def serve(place: Path, mode: str) -> None:
         def heard(report: Report) -> None:
             if report.error:
                 raise SystemExit(report.error)
-            reports.append((time.monotonic(), report.sealed))
+            if report.sealed >= 0:
+                reports.append((time.monotonic(), report.sealed))
 
         intake = Intake(log, Quarantine(root, log.window.identity, 1 << 30), on_durable=durable)
         if mode == "sealed":

@@ -11,7 +11,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from kubewitness.apiserver.findings import CODES as SETUP_CODES
 from kubewitness.cli.main import COMMANDS, help_text, parser_of
+from kubewitness.policy.check import CODES as POLICY_CODES
 from tools.generated_fields import render_fields
 from tools.generated_findings import render_findings
 
@@ -129,8 +131,9 @@ def fields_page() -> str:
 def pages() -> dict[Path, str]:
     """Every generated page with its text."""
     out = {REFERENCE / "commands" / "index.md": commands_index(), REFERENCE / "fields.md": fields_page()}
-    findings = REFERENCE / "policy-findings.md"
-    out[findings] = render_findings(findings.read_text("utf-8"))
+    for name, codes in (("policy-findings", POLICY_CODES), ("apiserver-findings", SETUP_CODES)):
+        findings = REFERENCE / f"{name}.md"
+        out[findings] = render_findings(findings.read_text("utf-8"), codes)
     for name in commands():
         out[REFERENCE / "commands" / f"{name}.md"] = command_page(name)
     return out

@@ -15,7 +15,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Self
@@ -208,7 +208,11 @@ class Server:
     def raw_client(self, name: str | None = "a") -> ssl.SSLSocket:
         """A TLS connection on which to write whatever one likes."""
         plain = socket.create_connection(("127.0.0.1", self.port), timeout=15)
-        return self.site.tls(name).wrap_socket(plain, server_hostname="127.0.0.1")
+        try:
+            return self.site.tls(name).wrap_socket(plain, server_hostname="127.0.0.1")
+        except OSError:
+            plain.close()
+            raise
 
     def stop(self, seconds: float = 30) -> int:
         """SIGTERM, and wait."""
@@ -223,7 +227,8 @@ class Server:
     def kill(self) -> None:
         """SIGKILL, and wait."""
         if self.process.poll() is None:
-            os.kill(getattr(self, "pid", self.process.pid), signal.SIGKILL)
+            with suppress(ProcessLookupError):  # under strace the process that we started may live on for a moment
+                os.kill(getattr(self, "pid", self.process.pid), signal.SIGKILL)
             self.process.wait(10)
         self._reader.join(10)
         assert self.process.stderr is not None

@@ -150,6 +150,22 @@ def test_memory_finds_a_rollback_and_a_rewrite(run, data, tmp_path):
         assert state.read_bytes() == before
 
 
+def test_a_head_that_was_kept_elsewhere_is_memory_too(run, data, tmp_path):
+    """It must be met; a log that was written anew does not lead to it, and a head that nobody signed binds nobody."""
+    kept = tmp_path / "kept"
+    shutil.copy(log_of(data) / "heads/300", kept)
+    assert run("verify", "--data", str(data), "--head", str(kept)).code == 0
+    forged = tmp_path / "forged"
+    flip_at(Path(shutil.copy(kept, forged)), -20)
+    assert run("verify", "--data", str(data), "--head", str(forged)).code == 3
+    assert run("verify", "--data", str(data), "--head", __file__).code == 2
+    shutil.rmtree(data)
+    data_dir(data, [raw.replace(b"Panic", b"Calm!") for raw in raws(0, 600)])
+    result = run("verify", "--data", str(data), "--head", str(kept), "-o", "json")
+    assert (result.code, kinds(result)) == (3, {"fork", "changed"} & kinds(result))
+    assert run("verify", "--data", str(data)).code == 0
+
+
 def test_memory_goes_with_the_log(run, tmp_path):
     """The remembered head is met in the grown log, and the larger one takes its place."""
     state = str(tmp_path / "state.json")

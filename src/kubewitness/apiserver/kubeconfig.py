@@ -89,22 +89,22 @@ def _address(config: Kubeconfig, *, uses_cluster_dns: bool) -> Iterator[Problem]
         url = urllib.parse.urlsplit(config.server)
         host, _ = url.hostname or "", url.port
     except ValueError:
-        yield Problem("KW414", line, f"{config.server} is no URL", "server: https://192.0.2.20:9443/audit")
+        yield Problem("KW614", line, f"{config.server} is no URL", "server: https://192.0.2.20:9443/audit")
         return
     if url.scheme not in ("http", "https") or not host:
-        yield Problem("KW414", line, f"{config.server} is no URL of a server", "server: https://192.0.2.20:9443/audit")
+        yield Problem("KW614", line, f"{config.server} is no URL of a server", "server: https://192.0.2.20:9443/audit")
         return
     if url.query:
         without = config.server.partition("?")[0]
         message = f"the query string ?{url.query} is dropped: kube-apiserver sends ?timeout=30s alone"
-        yield Problem("KW431", line, message, f"server: {without}   # put what it said into the path")
+        yield Problem("KW631", line, message, f"server: {without}   # put what it said into the path")
     if url.scheme == "http":
         message = "events go over the network readable and changeable by anyone on the way"
-        yield Problem("KW452", line, message, f"server: https{config.server[4:]}")
+        yield Problem("KW652", line, message, f"server: https{config.server[4:]}")
     is_local = host.endswith((".svc", ".cluster.local")) or ("." not in host and not _is_address(host))
     if is_local and host != "localhost" and not uses_cluster_dns:
         yield Problem(
-            "KW430",
+            "KW630",
             line,
             f"{host} is a name of the cluster's DNS, which a server on the host's network does not ask",
             "server: https://CLUSTER-IP-OF-THE-SERVICE:PORT/   # or a NodePort, or a name of the host's DNS",
@@ -128,7 +128,7 @@ def _authority(config: Kubeconfig, read_file: ReadFile, now: datetime) -> Iterat
     if skip:
         line = document.line((*cluster, "insecure-skip-tls-verify"))
         message = "whoever stands in between can answer for the receiver, and events are gone"
-        yield Problem("KW453", line, message, "certificate-authority: /etc/kubernetes/pki/audit-ca.crt")
+        yield Problem("KW653", line, message, "certificate-authority: /etc/kubernetes/pki/audit-ca.crt")
         return
     embedded, named = document.text_at(data), document.text_at(path)
     if embedded is not None:
@@ -144,13 +144,13 @@ def _authority(config: Kubeconfig, read_file: ReadFile, now: datetime) -> Iterat
                 f"unable to read certificate-authority {named} for {document.text_at((*cluster[:-1], 'name'))}:"
                 " the server does not start"
             )
-            yield Problem("KW415", line, message, "put the file there and mount it, or use certificate-authority-data")
+            yield Problem("KW615", line, message, "put the file there and mount it, or use certificate-authority-data")
             return
         pem = found
     else:
         line = document.line(cluster)
         message = "no certificate authority is named: only one that the image knows will be trusted"
-        yield Problem("KW432", line, message, "certificate-authority: /etc/kubernetes/pki/audit-ca.crt")
+        yield Problem("KW632", line, message, "certificate-authority: /etc/kubernetes/pki/audit-ca.crt")
         return
     yield from _certificate(pem, line, now)
 
@@ -161,15 +161,15 @@ def _certificate(pem: bytes, line: int, now: datetime) -> Iterator[Problem]:
     try:
         certificates = x509.load_pem_x509_certificates(pem)
     except ValueError:
-        yield Problem("KW416", line, "this holds no certificate in PEM form", "-----BEGIN CERTIFICATE-----")
+        yield Problem("KW616", line, "this holds no certificate in PEM form", "-----BEGIN CERTIFICATE-----")
         return
     latest = max(certificate.not_valid_after_utc for certificate in certificates)
     if latest < now:
         message = f"the certificate authority expired on {latest:%Y-%m-%d}: no receiver is trusted"
-        yield Problem("KW433", line, message, "put the new one beside the old one, then restart the server")
+        yield Problem("KW633", line, message, "put the new one beside the old one, then restart the server")
     elif latest - now < _SOON:
         message = f"the certificate authority expires on {latest:%Y-%m-%d}"
-        yield Problem("KW454", line, message, "put the new one beside the old one in good time")
+        yield Problem("KW654", line, message, "put the new one beside the old one in good time")
 
 
 def _credentials(config: Kubeconfig, read_file: ReadFile) -> Iterator[Problem]:
@@ -180,14 +180,14 @@ def _credentials(config: Kubeconfig, read_file: ReadFile) -> Iterator[Problem]:
         line = document.line(user or config.cluster)
         message = "no credentials: the receiver cannot know that it is this API server that speaks"
         yield Problem(
-            "KW455", line, message, "users: [{name: audit, user: {client-certificate: ..., client-key: ...}}]"
+            "KW655", line, message, "users: [{name: audit, user: {client-certificate: ..., client-key: ...}}]"
         )
         return
     for name in ("client-certificate", "client-key", "tokenFile"):
         path = document.text_at((*user, name))
         if path is not None and read_file(path) is None:
             message = f"unable to read {name} {path}: the server does not start"
-            yield Problem("KW415", document.line((*user, name)), message, "put the file there and mount it")
+            yield Problem("KW615", document.line((*user, name)), message, "put the file there and mount it")
 
 
 def flatten(data: bytes, read_file: ReadFile) -> bytes:

@@ -98,6 +98,8 @@ def pod(document: Document, file: str) -> Setup:
     image = document.text_at((*container, "image")) or ""
     version = _VERSION.search(image)
     network = document.text_at(("spec", "hostNetwork")) or ""
+    users = [document.text_at((*at, "securityContext", "runAsUser")) for at in (container, ("spec",))]
+    user = next((one for one in users if one), "")
     return Setup(
         Form.POD,
         file,
@@ -107,9 +109,11 @@ def pod(document: Document, file: str) -> Setup:
         version=version[1] if version else "",
         is_host_network=network.lower() in ("true", "yes", "on"),
         uses_cluster_dns=document.text_at(("spec", "dnsPolicy")) == "ClusterFirstWithHostNet",
+        run_as=int(user) if user.isdecimal() and len(user) < _LONG_NUMBER else None,
     )
 
 
+_LONG_NUMBER = 12
 _Word = tuple[str, int, int, Path]
 
 

@@ -84,6 +84,7 @@ class Setup:
     version: str = ""
     is_host_network: bool = True
     uses_cluster_dns: bool = False
+    run_as: int | None = None
     inline_policy: str = ""
     inline_policy_line: int = 1
     implied: tuple[FlagText, ...] = ()

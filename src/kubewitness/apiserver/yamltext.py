@@ -108,7 +108,10 @@ def read(data: bytes | str) -> Document:
         mark = exc.problem_mark or exc.context_mark
         raise EditError(f"this is no YAML: {exc.problem or exc.context}", mark.line + 1 if mark else 1) from exc
     except yaml.reader.ReaderError as exc:
-        raise EditError(f"this is no YAML: character #x{ord(str(exc.character)):04x} is not allowed") from exc
+        found: Any = exc.character
+        code = found if isinstance(found, int) else ord(found[:1])
+        line = text.count("\n", 0, exc.position) + 1
+        raise EditError(f"this is no YAML: character #x{code:04x} is not allowed", line) from exc
     except (RecursionError, ValueError, TypeError) as exc:
         raise EditError("this is no YAML that can be read") from exc
     if len(roots) != 1:

@@ -16,10 +16,9 @@ from kubewitness.assembly.yamlnodes import ConfigError, Reader
 from kubewitness.keep.receiver.clients import TOKEN_HASH_BYTES, CertificateRule, Clients, ClusterClients
 from kubewitness.keep.receiver.limits import Limits
 from kubewitness.keep.receiver.server import Admission, tls_context
-from kubewitness.keep.store.layout import default_keys
+from kubewitness.keep.store.layout import OWN_PREFIX, default_keys
 
 OPERATE = ("127.0.0.1", 9440)
-RESERVED = "_"
 _HEX = re.compile(r"[0-9a-f]{64}")
 
 
@@ -128,8 +127,8 @@ def _clusters(base: Path, place: Reader) -> list[ClusterConfig]:
     for one in place.items():
         fields = one.fields("name", "certificates", "tokens")
         name = fields["name"].text()
-        if name.startswith(RESERVED):
-            fields["name"].fail(f"names that begin with {RESERVED} are kept for logs of the server's own")
+        if name.startswith(OWN_PREFIX):
+            fields["name"].fail(f"names that begin with {OWN_PREFIX} are kept for logs of the server's own")
         if any(name == other.name for other in out):
             fields["name"].fail(f"there is a cluster {name} already")
         tokens = base / fields["tokens"].text() if fields["tokens"].is_given else None

@@ -17,8 +17,7 @@ from kubewitness.keep.store.errors import UnavailableError
 from kubewitness.keep.store.group import GroupCommit
 from kubewitness.keep.store.log import Batch, ClusterLog, Receipt
 
-OPERATOR = "_operator"
-SOURCE = "operator"
+SOURCE = "operator:serve"
 PREFIX = "kubewitness.io/"
 
 

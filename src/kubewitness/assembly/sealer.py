@@ -16,16 +16,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 
-from kubewitness._kit.files import DiskDirectory
+from kubewitness.assembly.indexing import Indexing
 from kubewitness.keep.store.errors import StoreError
 from kubewitness.keep.store.layout import DataDir, KeyDir
+from kubewitness.keep.store.sinks import Sinks, sinks_of
 from kubewitness.keep.store.tree import Tree
 
 RETRY_SECONDS = 5.0
+STOP_SECONDS = 60.0
 MAX_SLICE = 16_384  # Events taken in before a head is signed, so that a head is never long in coming
 
 
@@ -48,28 +49,19 @@ class Durable(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How far a log is sealed and indexed; `error` says what keeps it from going on."""
+    """How far a log is sealed or indexed, -1 where nothing is said; `error` says what keeps it from going on."""
 
     cluster: str
-    sealed: int = 0
-    indexed: int = 0
+    sealed: int = -1
+    indexed: int = -1
     error: str = ""
     is_damage: bool = False
-
-
-class IndexMaker(Protocol):
-    """What makes the index of a log."""
-
-    def advance(self, until: int) -> int:
-        """Take in what is new below `until`; give how far the index goes."""
-        ...
-
-    def close(self) -> None:
-        """Let go of everything."""
-        ...
-
-
-Publish = Callable[[bytes], None]
+    is_index: bool = False
+    """Whether the error is of the index, which is disposable."""
+    head: str = ""
+    """The head that was signed now, as it was signed."""
+    sink: str = ""
+    """A sink of heads that begins to fail, with `error`, or works again, without."""
 
 
 class Sealer:
@@ -83,7 +75,7 @@ class Sealer:
         self._end = -1  # not open yet
         self._is_stopping = False
         self._changed = threading.Condition()
-        self._publishers: Sequence[Publish] = ()
+        self._sinks = Sinks(sinks_of(order.sinks), self._sink_changed)
         self.thread = threading.Thread(target=self._run, name=f"seal {cluster}")
         self.thread.start()
 
@@ -108,7 +100,11 @@ class Sealer:
         while self._is_failing():
             with self._changed:
                 if self._changed.wait_for(lambda: self._is_stopping, RETRY_SECONDS):
-                    return
+                    break
+        self._sinks.close()
+
+    def _sink_changed(self, sink: str, error: str) -> None:
+        self._report(Report(self._cluster, sink=sink, error=error))
 
     def _is_failing(self) -> bool:
         """Seal until told to stop; tell whether something kept it from that."""
@@ -128,20 +124,12 @@ class Sealer:
             opened.enter_context(root)
             tree = Tree(root, meta.origin, KeyDir(Path(self._order.keys)).signers(meta))
             opened.callback(tree.abandon)
-            index = _index_of(root, self._order) if self._order.is_indexed else None
-            if index is not None:
-                opened.callback(index.close)
-            indexed = 0
-            self._report(Report(self._cluster, tree.signed_size, indexed))
+            self._report(Report(self._cluster, tree.signed_size))
             while True:
                 end, is_last = self._wait_for(tree.size)
                 for head in _heads(tree, end):
-                    for publish in self._publishers:
-                        publish(head)
-                    self._report(Report(self._cluster, tree.signed_size, indexed))
-                if index is not None:
-                    indexed = index.advance(tree.size)
-                    self._report(Report(self._cluster, tree.signed_size, indexed))
+                    self._sinks(head)
+                    self._report(Report(self._cluster, tree.signed_size, head=head.decode()))
                 if is_last:
                     tree.settle()
                     return
@@ -169,8 +157,13 @@ def _heads(tree: Tree, end: int) -> Iterator[bytes]:
             slice_size *= 2  # the next block is larger
 
 
-def _index_of(_root: DiskDirectory, _order: Order) -> IndexMaker | None:
-    return None
+def _indexing(data: str, cluster: str, report: Callable[[Report], None]) -> Indexing:
+    return Indexing(
+        data,
+        cluster,
+        lambda end: report(Report(cluster, indexed=end)),
+        lambda error: report(Report(cluster, error=error, is_index=True)),
+    )
 
 
 def main() -> None:
@@ -189,15 +182,21 @@ def main() -> None:
 
     lines = iter(sys.stdin.buffer.readline, b"")
     order = msgspec.json.decode(next(lines), type=Order)
-    sealers = {cluster: Sealer(order, cluster, report) for cluster in order.clusters}
+    workers: dict[str, list[Sealer | Indexing]] = {}
+    for cluster in order.clusters:
+        workers[cluster] = [Sealer(order, cluster, report)]
+        if order.is_indexed:
+            workers[cluster].append(_indexing(order.data, cluster, report))
     for line in lines:
         told = msgspec.json.decode(line, type=Durable)
-        sealers[told.cluster].tell(told.end)
-    for sealer in sealers.values():
-        sealer.stop()
-    deadline = time.monotonic() + 60
-    for sealer in sealers.values():
-        sealer.thread.join(max(deadline - time.monotonic(), 0.1))
+        for worker in workers[told.cluster]:
+            worker.tell(told.end)
+    everybody = [worker for of_cluster in workers.values() for worker in of_cluster]
+    for worker in everybody:
+        worker.stop()
+    deadline = time.monotonic() + STOP_SECONDS
+    for worker in everybody:
+        worker.thread.join(max(deadline - time.monotonic(), 0.1))
     # a disk that hangs may hold a thread; what it was to write can be made again
     os._exit(0)
 

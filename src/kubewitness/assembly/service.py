@@ -7,7 +7,9 @@ shown and said, and keeps nobody else from being served.
 
 import asyncio
 import contextlib
+import json
 import os
+import sys
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,7 +20,7 @@ from kubewitness.assembly.config import Config
 from kubewitness.assembly.desk import Desk, DiskGuard, open_log
 from kubewitness.assembly.jsonlog import JsonLog
 from kubewitness.assembly.notify import notify
-from kubewitness.assembly.operatorlog import OPERATOR, OperatorLog
+from kubewitness.assembly.operatorlog import OperatorLog
 from kubewitness.assembly.plainhttp import Answer, PlainHttp
 from kubewitness.assembly.sealer import Order, Report
 from kubewitness.assembly.sealing import Sealing
@@ -28,7 +30,8 @@ from kubewitness.keep.receiver.intake import Intake
 from kubewitness.keep.receiver.server import Receiver
 from kubewitness.keep.seal.errors import NoteError
 from kubewitness.keep.store.errors import StoreError
-from kubewitness.keep.store.layout import DataDir, KeyDir
+from kubewitness.keep.store.layout import OPERATOR, DataDir, KeyDir
+from kubewitness.keep.store.sinks import fields_of
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -63,7 +66,12 @@ class Service:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._watch = AdmissionWatch(config, self)
         self._receiver = Receiver(
-            self._watch.admission, self._intake, config.limits, self.metrics, on_refused=self._refused
+            self._watch.admission,
+            self._intake,
+            config.limits,
+            self.metrics,
+            on_refused=self._refused,
+            on_answered=self._answered,
         )
         self._sealing = Sealing(
             Order(
@@ -196,7 +204,7 @@ class Service:
 
     def _troubled(self, desk: Desk, why: str) -> None:
         self.log.error("store_closed", cluster=desk.cluster, error=why, damaged=desk.is_damaged)
-        self._call(lambda: self.record("refuse", code=503, cluster=desk.cluster, reason=why[:500]))
+        self._call(lambda: self.record("alarm", code=503, cluster=desk.cluster, reason=why[:500]))
 
     def _durable(self, cluster: str, end: int) -> None:
         self._call(self._tell, cluster, end)
@@ -220,25 +228,61 @@ class Service:
         if refusal.is_alarm:
             self.log.warning("refused", reason=refusal.reason, text=refusal.text, address=address)
 
+    def _answered(self, cluster: str, status: int) -> None:
+        """Note in the operator log from when until when a cluster was not served, and how often it was told so."""
+        since, count = self._refusing.get(cluster, (time.time(), 0))
+        if status == 503:
+            if not count:
+                self.record("refuse", code=503, cluster=cluster, reason="it cannot be stored now")
+            self._refusing[cluster] = (since, count + 1)
+        elif status == 200 and count:
+            del self._refusing[cluster]
+            seconds = f"{time.time() - since:.1f}"
+            self.log.info("stores_again", cluster=cluster, refused=count, seconds=seconds)
+            self.record("resume", cluster=cluster, refused=str(count), seconds=seconds)
+
     def _sealer_died(self, code: int) -> None:
         self.metrics.sealer_restarts.inc()
         self.log.error("sealer_died", code=code)
 
     def _reported(self, report: Report) -> None:
         cluster = report.cluster
-        self.metrics.seal_failing.labels(cluster).set(int(bool(report.error)))
-        if report.error:
-            self.log.error("seal_failed", cluster=cluster, error=report.error, damaged=report.is_damage)
+        if report.sink:
+            self.metrics.sink_failing.labels(cluster, report.sink).set(int(bool(report.error)))
+            say = self.log.error if report.error else self.log.info
+            say("checkpoint_sink", cluster=cluster, sink=report.sink, error=report.error)
             return
-        if report.sealed > self._sealed.get(cluster, -1):
-            self._sealed[cluster] = report.sealed
+        if report.head:
+            self._head_signed(report.head.encode())
+        if report.error:
+            failing = self.metrics.index_failing if report.is_index else self.metrics.seal_failing
+            failing.labels(cluster).set(1)
+            what = "index_failed" if report.is_index else "seal_failed"
+            self.log.error(what, cluster=cluster, error=report.error, damaged=report.is_damage)
+        if report.indexed >= 0:
+            self.metrics.index_failing.labels(cluster).set(0)
+            self.metrics.indexed.labels(cluster).set(report.indexed)
+        if report.sealed >= 0:
+            self._sealed_to(cluster, report.sealed)
+
+    def _sealed_to(self, cluster: str, size: int) -> None:
+        self.metrics.seal_failing.labels(cluster).set(0)
+        if size > self._sealed.get(cluster, -1):
+            self._sealed[cluster] = size
             self.metrics.head_time.labels(cluster).set(time.time())
-        self.metrics.sealed.labels(cluster).set(report.sealed)
-        self.metrics.indexed.labels(cluster).set(report.indexed)
+        self.metrics.sealed.labels(cluster).set(size)
         desk = self._desks.get(cluster)
         log = desk.log if desk is not None else None
-        end = log.end if log is not None else self._operator.end if self._operator is not None else report.sealed
-        self.metrics.unsealed.labels(cluster).set(max(end - report.sealed, 0))
+        end = log.end if log is not None else self._operator.end if self._operator is not None else size
+        self.metrics.unsealed.labels(cluster).set(max(end - size, 0))
+
+    def _head_signed(self, note: bytes) -> None:
+        """Show a new head in the metrics, and on standard output if that was asked for."""
+        told = fields_of(note)
+        self.metrics.checkpoints.show(told["origin"], told["size"], told["root"])
+        if any("stdout" in sink for sink in self.config.checkpoints):
+            sys.stdout.write(json.dumps({"event": "checkpoint", **told}) + "\n")
+            sys.stdout.flush()
 
     async def _look_after(self) -> None:
         """See now and then whether disks answer and have room."""
@@ -261,11 +305,11 @@ class Service:
         if stuck > STUCK_SECONDS and name not in self._stuck:
             self._stuck.add(name)
             self.log.error("disk_stuck", cluster=name, seconds=round(stuck, 1))
-            self.record("refuse", code=503, cluster=name, reason="the disk does not answer")
+            self.record("alarm", code=503, cluster=name, reason="the disk does not answer")
         elif stuck <= STUCK_SECONDS and name in self._stuck:
             self._stuck.discard(name)
             self.log.info("disk_answers", cluster=name)
-            self.record("resume", cluster=name)
+            self.record("calm", cluster=name, reason="the disk answers again")
 
     def _look_at_disk(self) -> None:
         guard = self._guard
@@ -281,9 +325,9 @@ class Service:
         say = (self.log.info, self.log.warning, self.log.error, self.log.error)[level]
         say("disk_room", free_bytes=guard.free, used_percent=round(used * 100), refusing=level == 3)
         if level == 3:
-            self.record("refuse", code=503, reason="the disk is nearly full")
+            self.record("alarm", code=503, reason="the disk is nearly full")
         elif before == 3:
-            self.record("resume", reason="the disk has room again")
+            self.record("calm", reason="the disk has room again")
 
     # health, metrics, tiles
 

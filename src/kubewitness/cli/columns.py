@@ -48,7 +48,11 @@ def field_column(name: str, title: str | None = None) -> Shown:
         tone=code_tone if field.column == "code" else None,
         text=command_text if field.column == "exec_command" else None,
     )
-    return Shown(column, (field.column,), lambda values: values[0])
+    return Shown(column, (field.column,), _itself)
+
+
+def _itself(values: Sequence[object]) -> object:
+    return values[0]
 
 
 def _shrink(field: Field) -> Shrink:
@@ -164,7 +168,10 @@ def reads_of(shown: Sequence[Shown]) -> list[str]:
 
 def maker(shown: Sequence[Shown]) -> Callable[[Sequence[object]], tuple[object, ...]]:
     """Give the function that makes a row to be shown from a row of `reads_of(shown)`."""
-    place = {name: at for at, name in enumerate(reads_of(shown))}
+    reads = reads_of(shown)
+    if all(item.value is _itself for item in shown) and len(reads) == len(shown):
+        return tuple  # the row is what is shown: no work for each of many
+    place = {name: at for at, name in enumerate(reads)}
     parts = [(item.value, tuple(place[name] for name in item.reads)) for item in shown]
 
     def make(row: Sequence[object]) -> tuple[object, ...]:

@@ -25,7 +25,7 @@ from kubewitness.event.filter import PLAIN
 from kubewitness.event.items import KUBE_APISERVER, Damage
 from kubewitness.look.query.account import Account, FileAccount
 from kubewitness.look.query.lockdown import QueryError
-from kubewitness.look.query.run import Answer, Events, open_events
+from kubewitness.look.query.run import NO_WEIGHTS, Answer, Events, Weights, open_events
 from kubewitness.look.query.source import Input, SourceError
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class Log:
         self._checks_all = checks_all or size_bytes < _SMALL_BYTES
         self._events = events
         self._conditions = conditions
-        self._is_store = any(one.is_store for one in events.inputs)
+        self.is_store = any(one.is_store for one in events.inputs)
         self._is_plain = all(one.is_lines for one in events.inputs)
         self._condition = conditions(PLAIN if self._is_plain else expr_logic.NO_FACTS)
         self._stages = stages
@@ -112,9 +112,9 @@ class Log:
         read = _bytes_read() - self._read_before
         return max(self._events.fraction or 0, min(read / total, _NEARLY)) if total and read else None
 
-    def query(self, statement: str, *, stages: Stages | None = None) -> Rows:
-        """Answer one SELECT over `events`, of which only what the flags mean is left."""
-        return Rows(self._ask(statement, stages or self._stages))
+    def query(self, statement: str, *, stages: Stages | None = None, weights: Weights = NO_WEIGHTS) -> Rows:
+        """Answer one SELECT over `events`, of which only what the flags mean is left; `weights`: see `Events.query`."""
+        return Rows(self._ask(statement, stages or self._stages, weights=weights))
 
     def raw(self, limit: int | None = None) -> Iterator[bytes]:
         """Give the exact bytes of what the flags mean, in the order of time."""
@@ -172,7 +172,13 @@ class Log:
         return f"{head}\nFROM {relation}{where}\n{tail.strip()}".rstrip()
 
     def _ask(
-        self, statement: str, stages: Stages, *, condition: Condition | None = None, keeps_bytes: bool = False
+        self,
+        statement: str,
+        stages: Stages,
+        *,
+        condition: Condition | None = None,
+        keeps_bytes: bool = False,
+        weights: Weights = NO_WEIGHTS,
     ) -> Answer:
         condition = condition or self._condition
         self._read_before = _bytes_read()
@@ -183,7 +189,8 @@ class Log:
                 unknown=condition.unknown,
                 stages=stages,
                 keeps_bytes=keeps_bytes,
-                filter_=None if self._checks_all and not self._is_store else condition.filter,
+                weights=weights,
+                filter_=None if self._checks_all and not self.is_store else condition.filter,
                 tests=_TESTED,
             )
         except QueryError as error:
@@ -195,7 +202,7 @@ class Log:
             self._condition = self._conditions(expr_logic.NO_FACTS)
             answer.close()
             again = self._condition if is_whole else replace(condition, where=self._condition.unknown)
-            return self._ask(statement, stages, condition=again, keeps_bytes=keeps_bytes)
+            return self._ask(statement, stages, condition=again, keeps_bytes=keeps_bytes, weights=weights)
         if condition is self._condition:
             self._account = answer.account
         return answer

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     show = subparsers.add_parser("show", help="print the verifier keys, newest first", allow_abbrev=False)
     add_store_arguments(show)
     show.add_argument("-o", "--output", choices=("text", "json"), default="text", help="text, json (default: text)")
-    show.set_defaults(run_keys=_show)
+    show.set_defaults(run=_show)
     rotate = subparsers.add_parser("rotate", help="make a new key that signs from now on", allow_abbrev=False)
     add_store_arguments(rotate)
     rotate.add_argument(
@@ -31,12 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="the old key signs no more at once: for a key that others may have",
     )
-    rotate.set_defaults(run_keys=_rotate)
+    rotate.set_defaults(run=_rotate)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the sub-command that was chosen."""
-    return int(args.run_keys(args))
+    return int(args.run(args))
 
 
 def _show(args: argparse.Namespace) -> int:

@@ -30,7 +30,12 @@ class Parser(argparse.ArgumentParser):
         self.exit(ExitCode.USAGE, f"{self.prog}: error: {printable(message)}\n  help: {self.prog} --help\n")
 
     def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
-        """Parse with files before, between and after flags, where the parser has no sub-commands or remainder."""
+        """Parse with files before, between and after flags, where the parser has no remainder."""
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction) and arguments and arguments[0] in action.choices:
+                found = action.choices[arguments[0]].parse(arguments[1:])
+                setattr(found, action.dest, arguments[0])
+                return found  # type: ignore[no-any-return]
         in_order = {argparse.PARSER, argparse.REMAINDER}
         if any(action.nargs in in_order for action in self._actions):
             return self.parse_args(arguments)

@@ -2,7 +2,7 @@
 
 import argparse
 
-from kubewitness.cli import policy_check, policy_eval, policy_explain, policy_prove
+from kubewitness.cli import policy_check, policy_eval, policy_explain, policy_prove, policy_simulate
 
 HELP = """Check, evaluate, explain, compare and prove audit policies, with kube-apiserver's own answers and words.
 
@@ -17,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     policy_check.add_subcommand(subparsers)
     policy_eval.add_subcommand(subparsers)
     policy_explain.add_subcommand(subparsers)
+    policy_simulate.add_subcommand(subparsers)
     policy_prove.add_subcommands(subparsers)
 
 

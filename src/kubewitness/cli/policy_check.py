@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, TextIO
 
-from kubewitness import __version__
 from kubewitness.cli.errors import ExitCode, UserError
 from kubewitness.cli.policy_files import add_version_argument, read_bytes
 from kubewitness.cli.render.folded import folded
@@ -28,7 +27,6 @@ change that no other request is recorded otherwise.
 Ends with 1 when a policy is refused or a finding is as bad as --fail-on says, else with 0.
 """
 _SEVERITIES = ("refused", "wrong", "unmet", "risky", "note")
-_SARIF_LEVELS = {"refused": "error", "wrong": "error", "unmet": "error", "risky": "warning", "note": "note"}
 
 
 def add_subcommand(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -191,37 +189,15 @@ def _finding(finding: "Finding") -> dict[str, object]:
 
 
 def _sarif(reports: Sequence[tuple[str, "Report"]], show: str) -> dict[str, object]:
-    """Write SARIF 2.1.0, which code hosts show beside the lines."""
+    """Write SARIF, which code hosts show beside the lines."""
+    from kubewitness.cli.render.sarif import Result, sarif
     from kubewitness.policy.check import CODES
 
-    rules = [
-        {
-            "id": code.code,
-            "shortDescription": {"text": code.summary},
-            "defaultConfiguration": {"level": _SARIF_LEVELS[code.severity.value]},
-        }
-        for code in sorted(CODES.values(), key=lambda code: code.code)
-    ]
-    results = [
-        {
-            "ruleId": finding.code,
-            "level": _SARIF_LEVELS[finding.severity.value],
-            "message": {"text": f"{finding.message}\n{finding.help}"},
-            "locations": [
-                {
-                    "physicalLocation": {
-                        "artifactLocation": {"uri": path},
-                        "region": {"startLine": finding.line, "startColumn": finding.column},
-                    }
-                }
-            ],
-        }
-        for path, report in reports
-        for finding in _shown(report, show)
-    ]
-    driver = {"name": "kubewitness", "version": __version__, "rules": rules}
-    return {
-        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
-        "version": "2.1.0",
-        "runs": [{"tool": {"driver": driver}, "results": results}],
-    }
+    return sarif(
+        {code.code: (code.severity.value, code.summary) for code in CODES.values()},
+        (
+            Result(one.code, one.severity.value, f"{one.message}\n{one.help}", path, one.line, one.column)
+            for path, report in reports
+            for one in _shown(report, show)
+        ),
+    )

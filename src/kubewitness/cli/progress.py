@@ -5,6 +5,7 @@ The work says how far it is through a callable (0..1, or None while it cannot kn
 before the first row of the answer, after Ctrl-C, and whenever anything else is said on standard error.
 """
 
+import itertools
 import sys
 import threading
 import time
@@ -67,10 +68,11 @@ class Progress:
 
     def until_first(self, rows: Iterable[T]) -> Iterator[T]:
         """Give `rows`, the bar taken away before the first of them, or at the end when there is none."""
-        for row in rows:
-            self.stop()
-            yield row
+        rest = iter(rows)
+        first = list(itertools.islice(rest, 1))
         self.stop()
+        yield from first
+        yield from rest
 
     def _run(self) -> None:
         started = time.monotonic()

@@ -63,9 +63,13 @@ def clusters_of(args: argparse.Namespace, data: "DataDir") -> "list[ClusterMeta]
 
 def cluster_of(args: argparse.Namespace, data: "DataDir") -> "ClusterMeta":
     """Give the one log that is asked for. Raises UserError when there are several and none is named."""
+    from kubewitness.keep.store.layout import OWN_PREFIX
+
     clusters = clusters_of(args, data)
+    if not args.cluster:  # the server's own log is meant only where it is named
+        clusters = [meta for meta in clusters if not meta.cluster.startswith(OWN_PREFIX)]
     if not clusters:
-        raise UserError(f"{data.path} holds no log")
+        raise UserError(f"{data.path} holds no log of a cluster")
     if len(clusters) > 1:
         names = ", ".join(sorted(meta.cluster for meta in clusters))
         raise UserError(f"{data.path} holds the logs of several clusters: choose one with --cluster: {names}")

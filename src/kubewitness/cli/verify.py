@@ -21,6 +21,7 @@ from kubewitness.cli.errors import ExitCode, UserError
 from kubewitness.cli.store import add_store_arguments, clusters_of, data_of, given_keys, published_keys
 
 if TYPE_CHECKING:
+    from kubewitness.keep.seal.checkpoint import Checkpoint
     from kubewitness.keep.seal.note import VerifierKey
     from kubewitness.keep.store.layout import ClusterMeta
     from kubewitness.keep.store.memory import Remembered
@@ -56,6 +57,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a verifier key, or a file of them; else those in the state file, else those that lie beside the data",
     )
     group.add_argument("--state", metavar="FILE", help="remember heads and keys here, and compare with what is there")
+    group.add_argument(
+        "--head",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="a signed head that was kept elsewhere, which the log must lead to; may be given again",
+    )
     group.add_argument(
         "--max-unsigned",
         metavar="SECONDS",
@@ -257,6 +265,22 @@ def _memory(args: argparse.Namespace) -> "dict[str, Remembered]":
         raise UserError(f"{exc}; a state file that cannot be read is not one that can be forgotten") from exc
 
 
+def _heads(names: list[str]) -> "list[tuple[bytes, Checkpoint]]":
+    """Read heads that were kept elsewhere. Raises UserError for a file that holds none."""
+    from kubewitness.keep.seal.checkpoint import parse_checkpoint
+    from kubewitness.keep.seal.errors import NoteError
+    from kubewitness.keep.seal.note import parse_note
+
+    found = []
+    for name in names:
+        try:
+            note = Path(name).read_bytes()
+            found.append((note, parse_checkpoint(parse_note(note).text)))
+        except NoteError as exc:
+            raise UserError(f"--head {name}: {exc}") from exc
+    return found
+
+
 def _remember(args: argparse.Namespace, memory: "dict[str, Remembered]", logs: "list[LogVerdict]") -> None:
     """Write down the heads that were found good."""
     from kubewitness.keep.store.memory import Memory, Remembered
@@ -276,6 +300,10 @@ def _verify_data(args: argparse.Namespace) -> Report:
     data = data_of(args)
     clusters = clusters_of(args, data)
     report = Report(str(data.path))
+    heads = _heads(args.head)
+    strays = {head.origin for _, head in heads} - {meta.origin for meta in clusters}
+    if strays:
+        raise UserError(f"--head: no log here is {', '.join(sorted(strays))}")
 
     def keys_of(meta: "ClusterMeta") -> "tuple[VerifierKey, ...]":
         if pins or meta.origin in memory:
@@ -287,7 +315,7 @@ def _verify_data(args: argparse.Namespace) -> Report:
     if not args.cluster:
         report.others += vanished(memory, clusters)
     with _progress("verifying") as tell:
-        for log in verify_data(data, clusters, keys_of, memory, tell):
+        for log in verify_data(data, clusters, keys_of, memory, heads, tell):
             _tell_late(log, args.max_unsigned)
             report.logs.append(log)
     _remember(args, memory, report.logs)

@@ -5,7 +5,7 @@ Events and levels are counted by the stages, losses by the backends. `exposition
 each loss is also told to `report` in kube-apiserver's words, with the legacy line of every Event. Thread-safe.
 
 Follows k8s.io/apiserver/pkg/audit/metrics.go. Differs: `oversized`, Events written though greater than the size at
-which the log is rotated, has no counterpart there: kube-apiserver loses them.
+which the log is rotated, has no counterpart there (kube-apiserver loses them), nor has what is watched.
 """
 
 import threading
@@ -31,6 +31,7 @@ class Metrics:
         self.errors: Counter[str] = Counter()
         self.rejected = 0
         self.oversized = 0
+        self._watched: list[tuple[str, str, Callable[[], int]]] = []
         self._report = report
         self._lock = threading.Lock()
 
@@ -54,6 +55,10 @@ class Metrics:
         with self._lock:
             self.oversized += 1
 
+    def watch(self, name: str, help_text: str, read: Callable[[], int]) -> None:
+        """Show a number of ours that goes up and down, read when it is asked for."""
+        self._watched.append((name, help_text, read))
+
     def plugin_error(self, plugin: str, reason: str, impacted: Sequence[Event]) -> None:
         """Count and report Events that a backend could not take."""
         with self._lock:
@@ -75,6 +80,9 @@ class Metrics:
                 *_counter("requests_rejected_total", "Requests refused for want of an Event", [("", self.rejected)]),
                 *_counter("oversized_total", "Events written though above maxsize", [("", self.oversized)]),
             ]
+        for name, help_text, read in self._watched:
+            full = PREFIX + name
+            lines += [f"# HELP {full} [ALPHA] {help_text}.", f"# TYPE {full} gauge", f"{full} {read()}"]
         return "\n".join(lines) + "\n"
 
 

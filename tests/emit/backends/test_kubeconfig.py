@@ -166,7 +166,7 @@ def test_the_server_does_not_start_without(tmp_path: Path, text: str | None, mes
     if text is not None:
         path.write_text(text)
     with pytest.raises(StartError) as caught:
-        webhook_backend(parse([f"--audit-webhook-config-file={path}"]), Metrics())
+        webhook_backend(parse([f"--audit-webhook-config-file={path}"]), Metrics(), print)
     assert str(caught.value) == message.format(path)
 
 

@@ -258,3 +258,4 @@ def test_the_documentation_shows_the_flags() -> None:
     """docs/reference/emit-flags.md holds the table as the code has it."""
     page = Path(__file__).parents[3] / "docs/reference/emit-flags.md"
     assert f"\n{options.reference()}\n" in page.read_text()
+    assert f"\n{options.extensions()}\n" in page.read_text()

@@ -316,7 +316,7 @@ def test_an_event_that_is_no_text_does_not_take_the_others_along(receiver: Recei
 def test_flags_make_the_backend_that_they_name(receiver: Receiver, flags: list[str], name: str) -> None:
     """Each mode prints as in kube-apiserver and delivers."""
     values = parse([f"--audit-webhook-config-file={receiver.kubeconfig()}", *flags])
-    backend = webhook_backend(values, Metrics())
+    backend = webhook_backend(values, Metrics(), print)
     assert backend is not None
     assert backend.name == name
     backend.run()
@@ -330,7 +330,7 @@ def test_blocking_waits_for_the_receiver(receiver: Receiver, mode: str, is_taken
     """The request waits for the answer; only blocking-strict lets it notice that there was none."""
     flags = [f"--audit-webhook-mode={mode}", "--audit-webhook-initial-backoff=1ms"]
     metrics = Metrics()
-    backend = webhook_backend(parse([f"--audit-webhook-config-file={receiver.kubeconfig()}", *flags]), metrics)
+    backend = webhook_backend(parse([f"--audit-webhook-config-file={receiver.kubeconfig()}", *flags]), metrics, print)
     assert backend is not None
     receiver.slow_s = 0.05
     began = time.monotonic()
@@ -346,7 +346,7 @@ def test_blocking_waits_for_the_receiver(receiver: Receiver, mode: str, is_taken
 def test_batches_leave_together_and_a_slow_receiver_does_not_hold_up_the_next(receiver: Receiver) -> None:
     """Batch mode posts full batches at once, several at a time, and delivers the rest at the end."""
     flags = ["--audit-webhook-batch-max-size=2", "--audit-webhook-batch-throttle-enable=false"]
-    backend = webhook_backend(parse([f"--audit-webhook-config-file={receiver.kubeconfig()}", *flags]), Metrics())
+    backend = webhook_backend(parse([f"--audit-webhook-config-file={receiver.kubeconfig()}", *flags]), Metrics(), print)
     assert backend is not None
     receiver.slow_s = 0.3
     backend.run()

@@ -177,9 +177,9 @@ def test_what_is_kept_of_urls_is_bounded() -> None:
     """Of many or long URLs no more is kept in memory than a fixed number of short ones."""
     server = Server(Level.METADATA)
     server.ask("GET", f"{PODS}?x={'y' * SUBJECT_MAX_CHARACTERS}")
-    assert server.auditor._known_subject.cache_info().currsize == 0
+    assert server.auditor._find[0].cache_info().currsize == 0
     server.ask("GET", PODS)
-    info = server.auditor._known_subject.cache_info()
+    info = server.auditor._find[0].cache_info()
     assert (info.currsize, info.maxsize) == (1, SUBJECTS_MAX)
 
 

@@ -80,7 +80,7 @@ def write_rows(
         case "yaml":
             return data.write_yaml(rows, columns, output)
         case "csv":
-            return data.write_csv(rows, columns, output)
+            return data.write_csv(rows, columns, output, is_live=is_live)
     raise AssertionError(format_name)
 
 

@@ -7,11 +7,13 @@ same as the raw character, and shows harmlessly. Exact bytes of events are in `e
 """
 
 import csv
+import itertools
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 from kubewitness.cli.render.output import Output
 from kubewitness.cli.render.printable import printable
-from kubewitness.cli.render.values import Column, json_text, text_of
+from kubewitness.cli.render.values import Column, json_text, rfc3339, text_of
 from kubewitness.cli.render.yamltext import yaml_text
 
 # What Excel, LibreOffice and Google Sheets start a formula with, full-width forms included; tab and CR hide one.
@@ -20,16 +22,43 @@ _FORMULA_STARTS = frozenset("=+-@\t\r\n＝＋－＠")
 Row = Sequence[object]
 
 
-def write_csv(rows: Iterable[Row], columns: Sequence[Column], output: Output) -> int:
-    """Write `rows` as CSV; give how many there were."""
+_BATCH_ROWS = 1024
+_MOST_KNOWN = 1 << 16
+_TEXTS = {str, type(None)}
+
+
+def write_csv(rows: Iterable[Row], columns: Sequence[Column], output: Output, *, is_live: bool = False) -> int:
+    """Write `rows` as CSV; give how many there were. `is_live` writes each row before the next is asked for."""
     writer = csv.writer(output.stream, lineterminator="\n")
     if output.has_headers:
         writer.writerow(csv_cell(column.name) for column in columns)
     count = 0
-    for row in rows:
-        writer.writerow(map(csv_cell, row))
-        count += 1
+    known = _Known()
+    rows = iter(rows)
+    while batch := list(itertools.islice(rows, 1 if is_live else _BATCH_ROWS)):
+        writer.writerows(zip(*(_csv_cells(values, known) for values in zip(*batch, strict=True)), strict=True))
+        count += len(batch)
+        if len(known) > _MOST_KNOWN:
+            known.clear()
     return count
+
+
+class _Known(dict[str | None, str]):
+    """Cells of texts that have come before: names come again and again."""
+
+    def __missing__(self, text: str | None) -> str:
+        written = self[text] = csv_cell(text)
+        return written
+
+
+def _csv_cells(values: Sequence[object], known: _Known) -> Iterable[str]:
+    """Write values of one column, as `csv_cell` does each."""
+    kinds = set(map(type, values))
+    if kinds <= _TEXTS:
+        return map(known.__getitem__, values)  # type: ignore[arg-type]
+    if kinds == {datetime}:
+        return map(rfc3339, values)  # type: ignore[arg-type]
+    return map(csv_cell, values)
 
 
 def csv_cell(value: object) -> str:

@@ -60,8 +60,8 @@ class Column:
 def rfc3339(moment: datetime, *, timespec: str = "microseconds") -> str:
     """Write a time in UTC with Z; a naive time is taken to be UTC already, as databases give it."""
     if moment.tzinfo is not None:
-        moment = moment.astimezone(UTC)
-    return f"{moment.replace(tzinfo=None).isoformat(timespec=timespec)}Z"
+        moment = moment.astimezone(UTC).replace(tzinfo=None)
+    return f"{moment.isoformat(timespec=timespec)}Z"
 
 
 def text_of(value: object) -> str:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from kubewitness._kit.files import DiskDirectory
 from kubewitness.emit.backends import kubeconfig, options
 from kubewitness.emit.backends.batcher import BatchOptions
 from kubewitness.emit.backends.buffered import Buffered
@@ -21,7 +22,9 @@ from kubewitness.emit.backends.kubeconfig import KubeconfigError
 from kubewitness.emit.backends.log import LogBackend, Stream, Writer, reason_of
 from kubewitness.emit.backends.options import Values
 from kubewitness.emit.backends.post import Poster
-from kubewitness.emit.backends.rotate import RotatingFile
+from kubewitness.emit.backends.rotate import RotatingFile, make_folder
+from kubewitness.emit.backends.spool import Spooled
+from kubewitness.emit.backends.spoolfiles import Spool
 from kubewitness.emit.backends.truncate import Truncate
 from kubewitness.emit.backends.union import IgnoreErrors, Union
 from kubewitness.emit.backends.webhook import Sender, WebhookBackend
@@ -73,7 +76,7 @@ def log_backend(values: Values, metrics: Metrics, tell: Callable[[str], None]) -
     return _truncated(_in_mode(log, values, "log", metrics), values, "log", metrics)
 
 
-def webhook_backend(values: Values, metrics: Metrics) -> Backend | None:
+def webhook_backend(values: Values, metrics: Metrics, tell: Callable[[str], None]) -> Backend | None:
     """Give the webhook backend, or None when its flags leave it off. Raises StartError."""
     refuse(values)
     path = values.text("audit-webhook-config-file")
@@ -84,8 +87,32 @@ def webhook_backend(values: Values, metrics: Metrics) -> Backend | None:
     except KubeconfigError as exc:
         raise StartError(f"initializing audit webhook: {exc}") from exc
     sender = Sender(Poster(target), values.number("audit-webhook-initial-backoff"))
+    if values.text("audit-webhook-spool-dir"):
+        return _truncated(_spooled(sender, values, metrics, tell), values, "webhook", metrics)
     webhook = WebhookBackend(sender, metrics)
     return _truncated(_in_mode(webhook, values, "webhook", metrics, WEBHOOK_IN_FLIGHT_MAX), values, "webhook", metrics)
+
+
+def _spooled(sender: Sender, values: Values, metrics: Metrics, tell: Callable[[str], None]) -> Backend:
+    folder = Path(values.text("audit-webhook-spool-dir"))
+    try:
+        make_folder(folder)
+        spool = Spool(DiskDirectory.at(folder), values.number("audit-webhook-spool-max-size") * options.MEBIBYTE)
+    except BlockingIOError as exc:
+        raise StartError(f"initializing audit webhook: the spool {folder} is in use by another process") from exc
+    except OSError as exc:
+        raise StartError(f"initializing audit webhook: spool {folder}: {reason_of(exc)}") from exc
+    mode = values.text("audit-webhook-mode")
+    spooled = Spooled(
+        spool,
+        sender,
+        batch_options(values, "webhook"),
+        values.number("audit-webhook-initial-backoff"),
+        metrics,
+        tell,
+        is_synced=mode != "batch",
+    )
+    return spooled if mode != "blocking" else IgnoreErrors(spooled)
 
 
 def plugins_on(values: Values) -> list[str]:
@@ -94,7 +121,7 @@ def plugins_on(values: Values) -> list[str]:
 
 
 def is_slow(values: Values) -> bool:
-    """Say whether a request waits for a network: the webhook is on and not in mode batch."""
+    """Say whether a request waits for a network or a disk: the webhook is on and not in mode batch."""
     return bool(values.text(options.SWITCHES["webhook"])) and values.text("audit-webhook-mode") != "batch"
 
 

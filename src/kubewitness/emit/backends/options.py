@@ -198,7 +198,20 @@ FLAGS: tuple[Flag, ...] = (
 )  # fmt: skip
 """The flags, those of each backend in the order in which kube-apiserver checks them."""
 
-EXTENSIONS: tuple[Flag, ...] = ()
+
+def _positive(values: Values, name: str) -> str | None:
+    value = values.number(name)
+    return None if value > 0 else f"--{name} {value} must be a positive number"
+
+
+EXTENSIONS: tuple[Flag, ...] = (
+    Flag("audit-webhook-spool-dir", "string", "", "webhook spool", "Folder in which Events wait on disk until the"
+         " receiver has them, through outages and restarts; empty: they are dropped after five attempts."),
+    Flag("audit-webhook-spool-max-size", "int", "1024", "webhook spool", "MiB that may wait in the spool; what does"
+         " not fit is refused and counted.", _positive),
+    Flag("audit-policy-reload-interval", "duration", "0s", "policy", "Look this often whether the policy file changed,"
+         " and go by the new one; each change is an Event. 0: never."),
+)  # fmt: skip
 """Flags that kube-apiserver lacks, and would refuse."""
 
 BY_NAME = {name: flag for flag in (*FLAGS, *EXTENSIONS) for name in (flag.name, flag.alias) if name is not None}
@@ -229,7 +242,7 @@ def parse(arguments: Sequence[str], server_version: str = "1.36") -> Values:
             taken[flag.name] = read_value(flag.kind, text)
         except ValueError as exc:
             raise FlagError(f'invalid argument {quote(text)} for "--{name}" flag: {exc}') from exc
-    defaults = {flag.name: read_value(flag.kind, flag.default_of(server_version)) for flag in FLAGS}
+    defaults = {flag.name: read_value(flag.kind, flag.default_of(server_version)) for flag in (*FLAGS, *EXTENSIONS)}
     return Values({**defaults, **taken}, frozenset(taken), server_version)
 
 
@@ -237,7 +250,7 @@ def check(values: Values) -> list[str]:
     """Give what the server would refuse. A backend that is off is not checked."""
     refusals: list[str] = []
     refused_groups: set[str] = set()
-    for flag in FLAGS:
+    for flag in (*FLAGS, *EXTENSIONS):
         plugin = flag.group.partition(" ")[0]
         if flag.check is None or flag.group in refused_groups or not values.text(SWITCHES[plugin]):
             continue
@@ -265,8 +278,17 @@ def rotation(values: Values) -> Rotation:
 
 def reference() -> str:
     """Write the table of docs/reference/emit-flags.md."""
+    return _table(FLAGS)
+
+
+def extensions() -> str:
+    """Write the table of the flags that kube-apiserver lacks."""
+    return _table(EXTENSIONS)
+
+
+def _table(flags: Sequence[Flag]) -> str:
     rows = ["| flag | type | default | before 1.36 | meaning |", "|---|---|---|---|---|"]
-    for flag in FLAGS:
+    for flag in flags:
         older = "" if flag.older is None else f"`{flag.older[1]}`"
         default = f"`{flag.default}`" if flag.default else ""
         rows.append(f"| `--{flag.name}` | {flag.kind} | {default} | {older} | {flag.help} |")

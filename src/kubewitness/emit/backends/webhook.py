@@ -14,7 +14,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -30,6 +30,7 @@ BACKOFF_FACTOR = 1.5
 BACKOFF_JITTER = 0.2
 RETRY_AFTER_MAX = 10
 _SECOND_NS = 1_000_000_000
+_random = random.Random()  # noqa: S311 - spreads retries, hides nothing
 _FIXED_REASONS = {
     400: "the server rejected our request for an unknown reason",
     401: "the server has asked for the client to provide credentials",
@@ -48,6 +49,13 @@ class _Status(msgspec.Struct, frozen=True):
     kind: str = ""
     status: str = ""
     message: str = ""
+
+
+class Failure(NamedTuple):
+    """Why an attempt failed, and the status code if there was one."""
+
+    reason: str
+    code: int = 0
 
 
 class Posts(Protocol):
@@ -70,7 +78,7 @@ class Sender:
         posts: Posts,
         initial_backoff_ns: int,
         sleep: Callable[[float], object] = time.sleep,
-        jitter: Callable[[], float] = random.random,
+        jitter: Callable[[], float] = _random.random,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._posts = posts
@@ -83,25 +91,29 @@ class Sender:
         """Deliver; the reason when it is given up."""
         pause_s = self._initial_s
         for left in range(ATTEMPTS - 1, -1, -1):
-            reason = self.attempt(body)
-            if reason is None or not left:
-                return reason
+            failure = self.attempt(body)
+            if failure is None:
+                return None
+            if not left:
+                return failure.reason
             self._sleep(pause_s * (1 + BACKOFF_JITTER * self._jitter()))
             pause_s *= BACKOFF_FACTOR
         raise AssertionError
 
-    def attempt(self, body: bytes) -> str | None:
-        """Try once, waiting where the receiver asks for it; the reason when it failed."""
+    def attempt(self, body: bytes) -> Failure | None:
+        """Try once, waiting where the receiver asks for it; what went wrong, if anything."""
         ends_s = self._now_s() + TIMEOUT_SECONDS
         for left in range(RETRY_AFTER_MAX, -1, -1):
             try:
                 answer = self._posts.post(body)
             except PostError as exc:
-                return str(exc)
+                return Failure(str(exc))
             reason = reason_of_answer(answer, self._posts.url)
             wait_s = _retry_after(answer)
-            if reason is None or wait_s is None or not left or self._now_s() + wait_s >= ends_s:
-                return reason
+            if reason is None:
+                return None
+            if wait_s is None or not left or self._now_s() + wait_s >= ends_s:
+                return Failure(reason, answer.code)
             self._sleep(wait_s)
         raise AssertionError
 

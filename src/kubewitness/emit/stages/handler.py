@@ -21,7 +21,7 @@ from kubewitness.emit.stages.record import CLOSED_EARLY, Record, Subject, begin,
 from kubewitness.emit.stages.request import Request
 from kubewitness.event.flow import Sink
 from kubewitness.event.types import Level, UserInfo
-from kubewitness.policy.evaluate import compile_policy
+from kubewitness.policy.evaluate import CompiledPolicy, compile_policy
 from kubewitness.policy.gotext import quote
 from kubewitness.policy.request import request_info
 from kubewitness.policy.types import Policy
@@ -53,11 +53,15 @@ class Auditor:
     """Audits the requests of one server under one policy."""
 
     def __init__(self, policy: Policy, sink: Sink, counters: Counters) -> None:
-        self._policy = compile_policy(policy)
         self._sink = sink
         self._counters = counters
-        # clients ask the same over and over
-        self._known_subject = functools.lru_cache(SUBJECTS_MAX)(self._subject)
+        self.use(policy)
+
+    def use(self, policy: Policy) -> None:
+        """Go by this policy from now on; requests under way end as they began. May be called from any thread."""
+        find = functools.partial(_subject, compile_policy(policy))
+        # clients ask the same over and over; long URLs, which differ, are not kept
+        self._find = functools.lru_cache(SUBJECTS_MAX)(find), find
 
     def receive(
         self,
@@ -86,7 +90,7 @@ class Auditor:
 
     def _begin(self, request: Request, user: UserInfo | None, received_us: int, new_id: str) -> "AuditedRequest | None":
         name, groups = (None, None) if user is None else (user.username or "", user.groups or ())
-        find = self._known_subject if len(request.target) <= SUBJECT_MAX_CHARACTERS else self._subject
+        find = self._find[len(request.target) > SUBJECT_MAX_CHARACTERS]
         subject = find(request.method, request.target, name, groups)
         self._counters.count_level(subject.decision.level)
         if subject.decision.level is Level.NONE:
@@ -94,9 +98,12 @@ class Auditor:
         record = begin(request, subject, user, received_us, new_id)
         return AuditedRequest(record, received_us, self._sink, self._counters)
 
-    def _subject(self, method: str, target: str, user: str | None, groups: tuple[str, ...] | None) -> Subject:
-        attributes = request_info(method, target).attributes(user, groups)
-        return subject_of(attributes, self._policy.decide(attributes), target)
+
+def _subject(
+    policy: CompiledPolicy, method: str, target: str, user: str | None, groups: tuple[str, ...] | None
+) -> Subject:
+    attributes = request_info(method, target).attributes(user, groups)
+    return subject_of(attributes, policy.decide(attributes), target)
 
 
 @dataclass(slots=True)

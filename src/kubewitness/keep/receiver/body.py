@@ -18,6 +18,8 @@ from kubewitness.event.types import Stage
 PLAIN_BYTES = 4 << 20  # a larger body might hold more values than there is memory for
 MAX_ODD = 100  # with more, the body is kept as one piece
 MAX_EVENTS = 400_000  # of the smallest Events, 64 MiB hold no more
+MANY_ITEMS = 20_000  # with more than these, small ones are not looked at one by one
+_LEAST_BYTES = 100  # of an Event, on average
 _CHUNK_BYTES = 256 * 1024
 _STAGES = frozenset(stage.value for stage in Stage)
 
@@ -88,12 +90,16 @@ def stage_time(raw: bytes) -> str | None:
 
 def _from_items(body: bytes, items: list[msgspec.Raw]) -> Body:
     out = Body()
+    if len(items) > MANY_ITEMS and len(body) < len(items) * _LEAST_BYTES:
+        out.odd = [Odd(0, f"{len(items)} items in {len(body)} bytes are no Events", body)]
+        return out
     at = 0
     for item in items:
         raw = bytes(item)
         why = _add(out, raw)
         if why:
-            at = max(body.find(raw, at), 0)
+            if len(out.odd) < MAX_ODD:
+                at = max(body.find(raw, at), 0)
             out.odd.append(Odd(at, why, raw))
     if len(out.odd) > MAX_ODD:
         out.odd = [Odd(0, f"{len(out.odd)} items are no Events; the first: {out.odd[0].why}", body)]
@@ -104,7 +110,9 @@ def _add(out: Body, raw: bytes) -> str:
     """Take this as an Event, or say why it is none."""
     try:
         ids = _ids_decoder.decode(raw)
-    except _UNREADABLE:
+    except _UNREADABLE as exc:
+        if len(out.odd) > MAX_ODD:
+            return str(exc)  # all of the body is kept anyway
         record = read(Item(raw, "", 0, 1, len(raw)))
         if isinstance(record, Damage):
             return record.reason

@@ -20,12 +20,14 @@ import h11
 from kubewitness.keep.receiver.clients import Caller, Clients, Refusal, Shown, shown_by
 from kubewitness.keep.receiver.intake import Outcome
 from kubewitness.keep.receiver.limits import Limits
+from kubewitness.keep.store.doors import WEBHOOK, source_name
 
 if TYPE_CHECKING:
     import ssl
     from concurrent.futures import Future
 
 LINGER_SECONDS = 2.0
+RENEW_SECONDS = 5.0
 
 
 class Intaker(Protocol):
@@ -155,13 +157,15 @@ class Connection(asyncio.Protocol):
 
     def finish(self) -> None:
         """Close as soon as nothing is being received or answered."""
-        self._is_closing = self._is_closing or self._request is None
-        if self._transport is None:
-            return
         if self._request is None:
-            self._transport.close()
-        else:
-            self._is_last = True
+            self._close()
+        self._is_last = True
+
+    def renew(self) -> None:
+        """Answer one more request if it comes soon, then close: who it was let in by does not count any more."""
+        self._is_last = True
+        if self._request is None and not self._is_lingering:
+            self._wait(RENEW_SECONDS, "idle")
 
     def abort(self) -> None:
         """Close now, whatever is going on."""
@@ -200,7 +204,7 @@ class Connection(asyncio.Protocol):
             self._refuse_and_close(refusal)
             return
         length = int(headers[b"content-length"])
-        request = _Request(self._loop.time(), caller, f"webhook:{caller.name}@{self.address}", [], length)
+        request = _Request(self._loop.time(), caller, source_name(WEBHOOK, f"{caller.name}@{self.address}"), [], length)
         self._request = request
         if self._house.reserve(caller.cluster, length):
             request.reserved = length

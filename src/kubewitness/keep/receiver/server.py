@@ -59,6 +59,7 @@ class Receiver:
         limits: Limits | None = None,
         metrics: ReceiverMetrics | None = None,
         on_refused: Callable[[Refusal, str], None] = lambda *_: None,
+        on_answered: Callable[[str, int], None] = lambda *_: None,
     ) -> None:
         """Be ready to listen. `intake` gives what takes the bodies of a cluster, None while its store is not open."""
         self.limits = limits or Limits()
@@ -66,6 +67,7 @@ class Receiver:
         self._admission = admission
         self._intake = intake
         self._on_refused = on_refused
+        self._on_answered = on_answered
         self._connections: set[Connection] = set()
         self._of_cluster: Counter[str] = Counter()
         self._reserved: Counter[str] = Counter()
@@ -93,7 +95,7 @@ class Receiver:
         """Let in by other certificates and tokens from now on; who was let in by the old ones must come again."""
         self._admission = admission
         for connection in list(self._connections):
-            connection.finish()
+            connection.renew()
 
     @property
     def has_requests(self) -> bool:
@@ -209,6 +211,7 @@ class Receiver:
         """Count an answer."""
         metrics, cluster = self.metrics, caller.cluster
         if status:
+            self._on_answered(cluster, status)
             metrics.requests.labels(cluster, str(status)).inc()
             metrics.seconds.labels(cluster).observe(seconds)
         if outcome is None:

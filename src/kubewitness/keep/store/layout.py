@@ -32,6 +32,9 @@ SIGN_SUFFIX = ".sign"
 VERIFY_SUFFIX = ".vkey"
 VERSION = 1
 ORIGIN_PREFIX = "kubewitness.io/log/"
+OWN_PREFIX = "_"
+OPERATOR = "_operator"
+"""The log of what is done to the server itself; names that begin with `OWN_PREFIX` are of no cluster."""
 
 
 class ClusterMeta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

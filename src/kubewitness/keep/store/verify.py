@@ -21,7 +21,7 @@ from kubewitness.keep.store.reader import Lost, read_blocks
 from kubewitness.keep.store.scan import first_of
 from kubewitness.keep.store.tilefiles import TileFiles
 from kubewitness.keep.store.tree import CHECKPOINT, HEADS, TILES
-from kubewitness.keep.store.verify_read import Leaves, Part, Read, read_leaves
+from kubewitness.keep.store.verify_read import Leaves, Part, Read, Surplus, read_leaves
 from kubewitness.keep.store.verify_tree import Walk
 
 Progress = Callable[[int, int], None]
@@ -45,6 +45,8 @@ class Kind(enum.Enum):
     """The head that is shown is older than one that was signed: a crash, or an old one put back."""
     NO_TILE = "missing-tile"
     """A tile is not there or not whole. It can be made again from the segments."""
+    SURPLUS = "surplus"
+    """Bytes of a segment that belong to no Event, or a segment that has no end."""
     OLD_KEY = "old-key"
     """No key that was given signed a head, and one did sign a later head: an older key is missing."""
     HEADS_GONE = "heads-gone"
@@ -74,7 +76,7 @@ class Kind(enum.Enum):
         return self not in _INCOMPLETE
 
 
-_INCOMPLETE = frozenset({Kind.EMPTY, Kind.UNSIGNED, Kind.NO_KEY, Kind.STALE, Kind.NO_TILE, Kind.OLD_KEY})
+_INCOMPLETE = frozenset({Kind.EMPTY, Kind.UNSIGNED, Kind.NO_KEY, Kind.STALE, Kind.NO_TILE, Kind.OLD_KEY, Kind.SURPLUS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +185,8 @@ class _Check:
         if shown and heads.get(shown.size) != shown:
             self.find(where, f"is another head than {HEADS}/{shown.size}", Kind.FORK, 0, shown.size)
             heads.setdefault(shown.size, shown)
+        if heads and shown is None and not any(finding.where == where for finding in self.verdict.findings):
+            self.find(where, "no head is shown, and one was signed", Kind.STALE, 0, max(heads))
         if shown and shown.size < max(heads, default=0):
             shown = self._shown(None)  # signed meanwhile; what is still older now was left so
             if shown and shown.size < max(heads):
@@ -255,6 +259,9 @@ class _Check:
         if isinstance(part, Leaves):
             walk.take(part)
             self.verdict.events += part.end - part.first
+            return True
+        if isinstance(part, Surplus):
+            self.find(f"{SEGMENTS}/{part.segment}", part.what, Kind.SURPLUS, part.first, part.first)
             return True
         if isinstance(part, Lost):
             begins_late = part.first == 0 and (first_of(part.segment) or 0) > 0

@@ -9,9 +9,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from kubewitness._kit.files import read_whole
+import msgspec
+
+from kubewitness._kit.files import DiskDirectory, read_whole
+from kubewitness.keep.seal.checkpoint import Checkpoint
 from kubewitness.keep.seal.ed25519 import Ed25519Verifier
-from kubewitness.keep.seal.note import VerifierKey
+from kubewitness.keep.seal.errors import NoteError
+from kubewitness.keep.seal.note import VerifierKey, parse_note, verified_by
 from kubewitness.keep.store.layout import CLUSTER_FILE, LOGS, ClusterMeta, DataDir
 from kubewitness.keep.store.log import SEGMENTS
 from kubewitness.keep.store.memory import Remembered
@@ -47,14 +51,18 @@ def verify_data(
     clusters: Sequence[ClusterMeta],
     keys_of: Callable[[ClusterMeta], tuple[VerifierKey, ...]],
     memory: Mapping[str, Remembered],
+    elsewhere: Sequence[tuple[bytes, Checkpoint]] = (),
     progress: Progress = unheard,
 ) -> Iterator[LogVerdict]:
-    """Verify these logs, one after the other. Raises OSError."""
+    """Verify these logs, one after the other; `elsewhere` are heads that others kept. Raises OSError."""
     for meta in clusters:
         remembered = memory.get(meta.origin)
         keys = keys_of(meta)
         verifiers = [Ed25519Verifier.of(key) for key in keys]
         heads = [remembered.head] if remembered else []
+        kept = [(note, head) for note, head in elsewhere if head.origin == meta.origin]
+        findings = _check_signatures(kept, verifiers)
+        heads += [head for _, head in kept]
         with ExitStack() as stack:
             root = stack.enter_context(data.look(meta.cluster))
             segments = data.log_path(meta.cluster) / SEGMENTS
@@ -63,6 +71,7 @@ def verify_data(
             if workers > 1 and _bytes_in(str(segments)) > PARALLEL_BYTES:
                 read = stack.enter_context(in_processes(str(segments), workers))
             verdict = verify_store(root, verifiers, meta.origin, heads, read=read, progress=progress)
+            verdict.findings += findings
             note = b""
             if verdict.head is not None:
                 try:
@@ -73,15 +82,34 @@ def verify_data(
         yield LogVerdict(meta.cluster, meta.origin, verdict, keys, remembered.head.size if remembered else None, note)
 
 
+def _check_signatures(kept: Sequence[tuple[bytes, Checkpoint]], verifiers: Sequence[Ed25519Verifier]) -> list[Finding]:
+    """Tell of heads from elsewhere that no known key signed: they bind nobody."""
+    found: list[Finding] = []
+    for note, head in kept:
+        try:
+            verified_by(parse_note(note), verifiers)
+        except NoteError as exc:
+            found.append(Finding("--head", f"head of {head.size} events: {exc}", Kind.UNKNOWN_KEY, 0, head.size))
+    return found
+
+
 def strangers(data: DataDir) -> list[Finding]:
-    """Tell of directories among the logs that do not say whose log they are. Raises OSError."""
+    """Tell of directories among the logs that do not say whose log they are, in the way they should. Raises OSError."""
     logs = data.path / LOGS
     names = sorted(entry.name for entry in os.scandir(logs) if entry.is_dir()) if logs.is_dir() else []
-    return [
-        Finding(f"{LOGS}/{name}", f"has no {CLUSTER_FILE}, so nobody knows whose log it is", Kind.REFUSED)
-        for name in names
-        if not (logs / name / CLUSTER_FILE).is_file()
-    ]
+    found: list[Finding] = []
+    for name in names:
+        where = f"{LOGS}/{name}/{CLUSTER_FILE}"
+        try:
+            with DiskDirectory.at(logs / name) as directory:
+                text = read_whole(directory, CLUSTER_FILE)
+        except FileNotFoundError:
+            found.append(Finding(where, "is not there, so nobody knows whose log it is", Kind.REFUSED))
+            continue
+        meta = msgspec.json.decode(text, type=ClusterMeta)
+        if msgspec.json.encode(meta) + b"\n" != text:
+            found.append(Finding(where, "is not written as we write it", Kind.REFUSED))
+    return found
 
 
 def vanished(memory: Mapping[str, Remembered], clusters: Sequence[ClusterMeta]) -> list[Finding]:

@@ -5,10 +5,11 @@ The usual segment, in which every block is sound, is read in pieces that other p
 is not, the careful reader goes on and says which Events are missing. Both give the same leaves.
 """
 
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 
@@ -18,13 +19,14 @@ from kubewitness.keep.seal.errors import LeafError
 from kubewitness.keep.seal.leaf import LEAF_BYTES
 from kubewitness.keep.store.errors import DamagedError
 from kubewitness.keep.store.reader import Lost, read_blocks
-from kubewitness.keep.store.scan import name_of, segments_in
-from kubewitness.keep.store.segment import END, START_BYTES, Block, decode_block, read_start
+from kubewitness.keep.store.scan import block_at, name_of, segments_in
+from kubewitness.keep.store.segment import END, END_BYTES, START_BYTES, Block, decode_block, read_start
 from kubewitness.keep.store.tree import block_leaves
 
 ENTRY_BYTES = 2 + LEAF_BYTES
 PIECE_EVENTS = 32_768
 _AHEAD = 3
+_PATIENCE_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,18 @@ class Odd:
     what: str
 
 
-Part = Leaves | Lost | Odd
+@dataclass(frozen=True, slots=True)
+class Surplus:
+    """What does not count in a segment, from byte `offset` on: torn, left by a failed write, added, or no end."""
+
+    first: int
+    segment: str
+    offset: int
+    what: str
+    is_behind_the_end: bool = False
+
+
+Part = Leaves | Lost | Odd | Surplus
 Read = Callable[[Directory], Iterator[Part]]
 
 
@@ -135,6 +148,7 @@ class _Walk:
         self._begin = begin
         self._ahead = ahead
         self._firsts = segments_in(directory.names())
+        self._surplus: Surplus | None = None
 
     def parts(self) -> Iterator[Part]:
         if self._firsts and self._firsts[0]:
@@ -143,6 +157,9 @@ class _Walk:
             index = yield from self._sound(first, following)
             if index != following:
                 yield from self._careful(index, following)
+            surplus = self._take_surplus()
+            if surplus and (following is not None or self._stays(surplus)):
+                yield surplus
 
     def _sound(self, first: int, following: int | None) -> Generator[Part, None, int]:
         """Give what is sound from the beginning of a segment on; return the index after it."""
@@ -164,16 +181,35 @@ class _Walk:
             index = leaves.end
         return index
 
-    def _pieces(self, first: int, following: int | None) -> Iterator[_Piece]:
+    def _pieces(self, first: int, following: int | None) -> Generator[_Piece, None, None]:
         """Cut a segment into pieces by what the heads of its blocks say, as far as they follow each other."""
         try:
             file = self._directory.open(name_of(first))
         except FileNotFoundError:
             return
         try:
-            yield from _cut(file, first, following)
+            self._surplus = yield from _cut(file, first, following)
         finally:
             file.close()
+
+    def _take_surplus(self) -> Surplus | None:
+        surplus, self._surplus = self._surplus, None
+        return surplus
+
+    def _stays(self, surplus: Surplus) -> bool:
+        """Look again at the end of the last segment: what is being written becomes a block, or grows."""
+        with suppress(FileNotFoundError):
+            file = self._directory.open(surplus.segment)
+            try:
+                size = file.size()
+                time.sleep(_PATIENCE_S)
+                grown = file.size()
+                found = block_at(file.read_at, surplus.offset, grown)
+                is_block = found is not None and found.start.first == surplus.first
+                return surplus.is_behind_the_end or (grown == size and not is_block)
+            finally:
+                file.close()
+        return False
 
     def _careful(self, begin: int, following: int | None) -> Iterator[Part]:
         """Read on from an index, block by block, and say what is missing."""
@@ -193,13 +229,18 @@ class _Walk:
             return Odd(block.first, block.end, name_of(segment), str(exc))
 
 
-def _cut(file: Reader, first: int, following: int | None) -> Iterator[_Piece]:
+def _cut(file: Reader, first: int, following: int | None) -> Generator[_Piece, None, Surplus | None]:
+    """Cut a segment into pieces; return what of it belongs to none."""
     size = file.size()
     begin = offset = 0
     index = end = first
+    is_ended = False
     while start := read_start(file.read_at(offset, START_BYTES)):
         fits = offset + start.length <= size and (following is None or start.end <= following)
-        if start.kind == END or start.first != end or not fits:
+        if start.kind == END:
+            is_ended = start.first == end and block_at(file.read_at, offset, size) is not None
+            break
+        if start.first != end or not fits:
             break
         end, offset = start.end, offset + start.length
         if end - index >= PIECE_EVENTS:
@@ -207,3 +248,13 @@ def _cut(file: Reader, first: int, following: int | None) -> Iterator[_Piece]:
             index, begin = end, offset
     if end > index:
         yield _Piece(first, index, end, begin, offset)
+    if is_ended and offset + END_BYTES == size:
+        return None
+    if offset == size:
+        # the last segment is still being written
+        return (
+            None if following is None else Surplus(end, name_of(first), offset, "the end of the segment is not there")
+        )
+    rest = size - offset - (END_BYTES if is_ended else 0)
+    what = f"{rest} bytes from byte {size - rest} on belong to no Event"
+    return Surplus(end, name_of(first), size - rest, what, is_ended)

@@ -59,7 +59,7 @@ def policy_sql(policy: Policy) -> PolicySql:
     of_policy = _stages(policy, ())
     return PolicySql(
         rule_index=_decide(policy, [str(index) for index in range(len(rules))], str(NO_RULE)),
-        level=_decide(policy, [_text(level.value) for level in levels], _text(Level.NONE.value)),
+        level=_decide(policy, [text_literal(level.value) for level in levels], text_literal(Level.NONE.value)),
         omit_stages=_decide(policy, [_texts(names) for names in stages], _texts(of_policy)),
         omit_managed_fields=_decide(policy, [_truth(flag) for flag in managed], _truth(policy.omit_managed_fields)),
         is_recorded=_decide(
@@ -88,7 +88,7 @@ def _decide(policy: Policy, answers: Sequence[str], otherwise: str) -> str:
     has_reference = "coalesce(name, namespace, subresource, api_group, api_version) IS NOT NULL"
     return (
         f"CASE WHEN resource IS NOT NULL OR (request_uri IS NULL AND {has_reference}) THEN {by_reference} "
-        f"WHEN {_IS_RESOURCE_URL} THEN list_transform([{_URL_PARTS}], lambda u: {by_url})[1] "
+        f"WHEN {IS_RESOURCE_URL} THEN list_transform([{_URL_PARTS}], lambda u: {by_url})[1] "
         f"ELSE {by_path} END"
     )
 
@@ -122,7 +122,7 @@ def _resource_condition(rule: PolicyRule, request: _Request) -> str | None:
         return None
     conditions = []
     if rule.namespaces:
-        conditions.append(_from_body(request.namespace, request.url_namespace, _NAMESPACE_IN_DOUBT, rule.namespaces))
+        conditions.append(_from_body(request.namespace, request.url_namespace, NAMESPACE_IN_DOUBT, rule.namespaces))
     if rule.resources:
         entries = [text for entry in _merged(rule.resources) if (text := _entry(*entry, request))]
         conditions.append(f"({' OR '.join(entries)})" if entries else "FALSE")
@@ -159,9 +159,11 @@ def _path_condition(rule: PolicyRule) -> str | None:
     conditions = _who_and_verb(rule)
     if rule.non_resource_urls and "*" not in rule.non_resource_urls:
         exact = [url for url in rule.non_resource_urls if not url.endswith("*")]
-        tests = [f"{_PATH} IN ({_list(rule.non_resource_urls)})"] if exact else []
+        tests = [f"{PATH} IN ({_list(rule.non_resource_urls)})"] if exact else []
         tests += [
-            f"starts_with({_PATH}, {_text(url.rstrip('*'))})" for url in rule.non_resource_urls if url.endswith("*")
+            f"starts_with({PATH}, {text_literal(url.rstrip('*'))})"
+            for url in rule.non_resource_urls
+            if url.endswith("*")
         ]
         conditions.append(f"({' OR '.join(tests)})")
     return " AND ".join(conditions) or "TRUE"
@@ -176,7 +178,7 @@ def _entry(groups: Sequence[str], resources: Sequence[str], names: Sequence[str]
             return None
         conditions.append(f"({' OR '.join(patterns)})")
     if resources and names:
-        conditions.append(_from_body(request.name, request.url_name, _NAME_IN_DOUBT, names))
+        conditions.append(_from_body(request.name, request.url_name, NAME_IN_DOUBT, names))
     return f"({' AND '.join(conditions)})" if conditions else "TRUE"
 
 
@@ -204,7 +206,7 @@ def _patterns(patterns: Sequence[str], request: _Request) -> list[str]:
 def _one_of(expression: str, options: Sequence[str]) -> str:
     """Write that a value, NULL standing for "", is one of these; cheaper than coalesce where "" is not asked for."""
     stated = [option for option in options if option]
-    test = f"{expression} = {_text(stated[0])}" if len(stated) == 1 else f"{expression} IN ({_list(stated)})"
+    test = f"{expression} = {text_literal(stated[0])}" if len(stated) == 1 else f"{expression} IN ({_list(stated)})"
     if len(stated) == len(options):
         return test
     if not stated:
@@ -215,15 +217,15 @@ def _one_of(expression: str, options: Sequence[str]) -> str:
 # --- reading the URL
 
 _RAW_PATH = "split_part(request_uri, '?', 1)"
-_PATH = (
+PATH = (
     "coalesce(CASE WHEN contains(request_uri, '%') "
     f"THEN coalesce(TRY(url_decode({_RAW_PATH})), {_RAW_PATH}) ELSE {_RAW_PATH} END, '')"
 )
-_SEGMENTS = f"string_split(trim({_PATH}, '/'), '/')"
+_SEGMENTS = f"string_split(trim({PATH}, '/'), '/')"
 # decided by the first segments only; a percent sign may hide a slash or the prefix itself
-_IS_RESOURCE_URL = (
+IS_RESOURCE_URL = (
     "CASE WHEN contains(request_uri, 'api') OR contains(request_uri, '%') THEN "
-    f"regexp_matches(trim({_PATH}, '/'), '^(api/[^/]*/|apis/[^/]*/[^/]*/)(?s:.)') ELSE FALSE END"
+    f"regexp_matches(trim({PATH}, '/'), '^(api/[^/]*/|apis/[^/]*/[^/]*/)(?s:.)') ELSE FALSE END"
 )
 
 
@@ -236,16 +238,15 @@ _FROM_RESOURCE = (
     f"list_transform({_AFTER_VERSION}, lambda s: CASE WHEN s[1] = 'namespaces' AND len(s) > 2 "
     "AND s[3] NOT IN ('status', 'finalize') THEN s[3:] ELSE s END)[1]"
 )
-_URL_NAMESPACE = f"list_transform({_AFTER_VERSION}, lambda s: CASE WHEN s[1] = 'namespaces' THEN s[2] END)[1]"
+URL_NAMESPACE = f"list_transform({_AFTER_VERSION}, lambda s: CASE WHEN s[1] = 'namespaces' THEN s[2] END)[1]"
 _URL_PARTS = (
-    f"{{'parts': {_FROM_RESOURCE}, 'namespace': {_URL_NAMESPACE}, "
+    f"{{'parts': {_FROM_RESOURCE}, 'namespace': {URL_NAMESPACE}, "
     f"'group': CASE WHEN {_SEGMENTS}[1] = 'apis' THEN {_SEGMENTS}[2] ELSE '' END}}"
 )
+URL_NAME = f"({_FROM_RESOURCE})[2]"
 _HAS_BODY = f"(verb IS NULL OR verb IN ({', '.join(repr(verb) for verb in _BODY_VERBS)}))"
-_NAMESPACE_IN_DOUBT = (
-    f"namespace IS NOT NULL AND {_HAS_BODY} AND NOT contains(request_uri, '/namespaces/' || namespace)"
-)
-_NAME_IN_DOUBT = f"name IS NOT NULL AND request_uri IS NOT NULL AND {_HAS_BODY}"
+NAMESPACE_IN_DOUBT = f"namespace IS NOT NULL AND {_HAS_BODY} AND NOT contains(request_uri, '/namespaces/' || namespace)"
+NAME_IN_DOUBT = f"name IS NOT NULL AND request_uri IS NOT NULL AND {_HAS_BODY}"
 
 # objectRef, and the URL only where a body may have filled objectRef
 _REFERENCE = _Request(
@@ -253,9 +254,9 @@ _REFERENCE = _Request(
     subresource="subresource",
     api_group="api_group",
     namespace="namespace",
-    url_namespace=_URL_NAMESPACE,
+    url_namespace=URL_NAMESPACE,
     name="name",
-    url_name=f"({_FROM_RESOURCE})[2]",
+    url_name=URL_NAME,
 )
 # every part from the URL, bound to `u`: slow, for the few rows without objectRef
 _URL = _Request(
@@ -276,13 +277,13 @@ def _truth(value: bool) -> str:
     return "TRUE" if value else "FALSE"
 
 
-def _text(constant: str) -> str:
+def text_literal(constant: str) -> str:
     """Quote text; NUL, which no SQL text may hold, is spelt out."""
     return " || chr(0) || ".join("'" + part.replace("'", "''") + "'" for part in constant.split("\0"))
 
 
 def _list(constants: Sequence[str]) -> str:
-    return ", ".join(_text(constant) for constant in constants)
+    return ", ".join(text_literal(constant) for constant in constants)
 
 
 def _texts(constants: Sequence[str]) -> str:

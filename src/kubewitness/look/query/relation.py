@@ -12,8 +12,9 @@ NULL, which the test of its always-set member finds.
 
 # ruff: noqa: S608 - writing SQL is what this module is for; names and texts go through identifier() and literal()
 import enum
+import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kubewitness.event.fields import FIELDS, Field, FieldType
 from kubewitness.event.items import KUBE_APISERVER
@@ -98,6 +99,7 @@ class Key(enum.Enum):
     """
 
 
+_BODIES = frozenset({"requestObject", "responseObject"})
 _KEYS: Mapping[Key, tuple[str, ...]] = {
     Key.NONE: (),
     Key.AUDIT_ID: ("auditID",),
@@ -117,6 +119,9 @@ class Relation:
     derived: Mapping[str, str]
     nonce: str
     cluster: str | None = None
+    weights: Mapping[str, str] = field(default_factory=dict)
+    """Further columns, numbers made in SQL of `json` (the whole line), `requestObject` and `responseObject`.
+    Parsing costs twice as much."""
 
     @property
     def mark(self) -> str:
@@ -134,19 +139,30 @@ class Relation:
         reading: Reading = Reading.TOLERANT,
         key: Key = Key.REQUEST,
         joined_by: Iterable[str] = (),
+        decides: Iterable[str] | None = None,
     ) -> str:
-        """SELECT of flat columns, the derived ones among `columns`, `_odd`, `_rank` and `_key`.
+        """SELECT of flat columns, the derived ones among `columns`, `_odd`, `_odd_shown`, `_rank`, `_key` and the
+        weights.
+
+        `_odd` is about what `decides` (all that is read, if None), `_odd_shown` about the rest of what is read: that
+        matters only in rows that match.
 
         Only the wire paths `reads` are parsed, and what finding odd rows and joining stages needs. Stages are joined
         by `joined_by`, some of `reads`, too.
         """
         asked = {*reads, "kind", "stage"}
         reads = asked.union(_KEYS[key])
+        if self.weights:
+            reads = reads.union(_BODIES)
+        weights = "".join(f", {sql} AS {identifier(weight)}" for weight, sql in self.weights.items())
         wanted = set(columns)
+        tested = asked if decides is None else asked.intersection({*decides, "kind", "stage"})
         if reading is not Reading.STRICT:
             options += ", ignore_errors=true"
-        raw = f"SELECT * FROM read_ndjson({literal(path)}, columns={self._columns(reads, reading)}{options})"
-        flat = ", ".join(f"{_flat(f)} AS {identifier(f.column)}" for f in WIRE if f.path in reads)
+        raw = self._raw(self._columns(reads, reading), path, options, reading)
+        flat = ", ".join(
+            f"{_flat(f)} AS {identifier(f.column)}" for f in WIRE if f.path in asked or f.path in _KEYS[key]
+        )
         # a constant wherever it is one: what a condition says of other dialects is then folded away
         dialect = literal(KUBE_APISERVER)
         if reading is Reading.TRUSTED:
@@ -156,8 +172,9 @@ class Relation:
             f"SELECT {flat}, {cluster} AS cluster, {literal(name)} AS source, "
             f"{dialect} AS dialect, NULL::VARCHAR[] AS redacted, "
             f"NULL::BIGINT AS log_index, NULL::TIMESTAMP AS log_time, "
-            f"{_odd(asked, reading)} AS _odd, {RANK} AS _rank, "
-            f"{self._key(key, joined_by)} AS _key FROM ({raw})"
+            f"{_odd(tested, reading)} AS _odd, {_odd_shown(asked - tested, reading)} AS _odd_shown, {RANK} AS _rank, "
+            f"stage = 'Panic' AS _is_panic, "
+            f"{self._key(key, joined_by)} AS _key{weights} FROM ({raw})"
         )
         derived = "".join(
             f", {self.derived.get(f.column, 'NULL')}::{SQL_TYPES[f.type]} AS {identifier(f.column)}"
@@ -166,8 +183,18 @@ class Relation:
         )
         return f"SELECT *{derived} FROM ({floor})"
 
-    def _columns(self, reads: Iterable[str], reading: Reading) -> str:
-        plain = {self.mark: "VARCHAR"} if reading is Reading.TRUSTED else {}
+    def _raw(self, columns: Mapping[str, str | dict[str, str]], path: str, options: str, reading: Reading) -> str:
+        """SELECT of the columns as they stand; what a line weighs is known only to who reads it whole."""
+        if not self.weights:
+            types = {name: type_ if isinstance(type_, str) else struct_type(type_) for name, type_ in columns.items()}
+            return f"SELECT * FROM read_ndjson({literal(path)}, columns={map_literal(types)}{options})"
+        shape = literal(json.dumps(columns))
+        # what was mended weighs what its line would in a log, however it was laid out
+        line = "json_extract(json, '$') AS json" if reading is Reading.TRUSTED else "json"
+        return f"SELECT unnest(from_json(json, {shape})), {line} FROM read_ndjson_objects({literal(path)}{options})"
+
+    def _columns(self, reads: Iterable[str], reading: Reading) -> dict[str, str | dict[str, str]]:
+        plain: dict[str, str | dict[str, str]] = {self.mark: "VARCHAR"} if reading is Reading.TRUSTED else {}
         structs: dict[str, dict[str, str]] = {}
         for path in sorted(reads):
             parent, member = parts(path)
@@ -177,15 +204,14 @@ class Relation:
                 structs[parent][member] = _RAW_TYPES[_BY_PATH[path].type]
             else:
                 plain[path] = _RAW_TYPES[_BY_PATH[path].type]
-        plain |= {parent: struct_type(members) for parent, members in structs.items()}
-        return map_literal(plain)
+        return plain | structs
 
     def _key(self, key: Key, joined_by: Iterable[str]) -> str:
         match key:
             case Key.NONE:
                 return "NULL::UHUGEINT"
             case Key.AUDIT_ID:
-                return f"hash({_raw('auditID')})::UHUGEINT"
+                return f"hash({_raw('auditID')})"
             case Key.REQUEST:
                 members = [_raw(path) for path in _KEYS[key]]
                 more = sorted(set(joined_by) - set(_KEYS[key]))
@@ -205,19 +231,35 @@ def _flat(f: Field) -> str:
     return f"try_cast({raw} AS {SQL_TYPES[f.type]})"
 
 
-def _odd(asked: Iterable[str], reading: Reading) -> str:
-    tests = [_NOT_AN_EVENT]
-    if reading is Reading.TRUSTED:
-        return f"({_NOT_AN_EVENT})"
-    if reading is Reading.TOLERANT:
-        tests += [
-            f"{_raw(f'{parent}.{_ALWAYS_SET[parent]}')} IS NULL AND {identifier(parent)} IS NOT NULL"
-            for parent in sorted({parts(path)[0] for path in asked} & _ALWAYS_SET.keys())
-        ]
-    for path in sorted(asked):
-        tests += _wrong_type(_BY_PATH[path])
+def _odd(tested: Iterable[str], reading: Reading) -> str:
     # a bare OR: under a function every test would run on every row, in a WHERE the first ones decide
-    return "(" + " OR ".join(f"({test})" for test in tests) + ")"
+    return _any([_NOT_AN_EVENT, *_wrong_types(tested, reading)])
+
+
+def _odd_shown(shown: Iterable[str], reading: Reading) -> str:
+    return _any(_wrong_types(shown, reading))
+
+
+def _wrong_types(paths: Iterable[str], reading: Reading) -> list[str]:
+    paths = sorted(paths)
+    tests: list[str] = []
+    match reading:
+        case Reading.TRUSTED:
+            return tests
+        case Reading.TOLERANT:
+            tests += [
+                f"{_raw(f'{parent}.{_ALWAYS_SET[parent]}')} IS NULL AND {identifier(parent)} IS NOT NULL"
+                for parent in sorted({parts(path)[0] for path in paths} & _ALWAYS_SET.keys())
+            ]
+        case Reading.STRICT:
+            pass  # the engine has given up where no object was
+    for path in paths:
+        tests += _wrong_type(_BY_PATH[path])
+    return tests
+
+
+def _any(tests: Iterable[str]) -> str:
+    return "(" + (" OR ".join(f"({test})" for test in tests) or "FALSE") + ")"
 
 
 def _wrong_type(f: Field) -> list[str]:
@@ -230,13 +272,13 @@ def _wrong_type(f: Field) -> list[str]:
             if f.path == "level":
                 return [f"level NOT IN ({', '.join(map(literal, LEVELS))})"]
             # A column of text turns 5 into '5' and {} into '{}'. Comparisons that are false for nearly every text stand
-            # first: what follows them is then not evaluated.
+            # first, and CASE keeps what follows them from being evaluated: the engine reorders the parts of an AND.
             is_list, is_object = f"{raw} >= '['", f"{raw} >= '{{' AND {raw} < '|'"
             if f.path in _FREE_TEXT:
                 return [f"{raw} < '\\' AND {is_list}", is_object]
             is_number = f"{raw} < ':' AND try_cast({raw} AS DOUBLE) IS NOT NULL"
             return [
-                f"{raw} < '\\' AND ({is_list} OR ({is_number}))",
+                f"CASE WHEN {raw} < '\\' THEN {is_list} OR ({is_number}) END",
                 f"{raw} >= 't' AND (({is_object}) OR {raw} = 'true')",
                 f"{raw} = 'false'",
             ]
@@ -245,7 +287,7 @@ def _wrong_type(f: Field) -> list[str]:
         case FieldType.INTEGER:
             return [f"NOT ({raw} BETWEEN 100 AND 999 AND {raw} = floor({raw}))"]
         case FieldType.TIME:
-            return [f"{raw} NOT LIKE '____-__-__T__:__:__%Z' OR ({raw} IS NOT NULL AND {_flat(f)} IS NULL)"]
+            return [f"NOT suffix({raw}, 'Z')"]  # so ends no number, list, object or truth value; the rest is cast
         case FieldType.MAP | FieldType.LISTS:
             return [f"{raw} NOT LIKE '{{%'"]
         case FieldType.BOOLEAN | FieldType.JSON:

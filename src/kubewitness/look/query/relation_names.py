@@ -117,8 +117,11 @@ def ignores_order(plan_json: str) -> bool:
     return True
 
 
+_READERS = ("READ_NDJSON", "READ_NDJSON_OBJECTS")
+
+
 def rows_read(connection: "duckdb.DuckDBPyConnection") -> int:
-    """Give how many rows READ_NDJSON delivered in the last statement: one for each line that is not blank.
+    """Give how many rows the reader of lines delivered in the last statement: one for each line that is not blank.
 
     Needs `PRAGMA enable_profiling = 'no_output'`.
     """
@@ -126,7 +129,7 @@ def rows_read(connection: "duckdb.DuckDBPyConnection") -> int:
     rows = 0
     while waiting:
         node = waiting.pop()
-        if node["extra_info"].get("Function") == "READ_NDJSON":
+        if node["extra_info"].get("Function") in _READERS:
             rows += int(node["intermediate_rows"])
         waiting.extend(node.get("children", []))
     return rows

@@ -21,7 +21,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from kubewitness.event.fields import by_column, by_path
@@ -49,6 +49,9 @@ if TYPE_CHECKING:
     from kubewitness.event.expr import Expr
     from kubewitness.look.query.prefilter import Picks
 
+Weights = Mapping[str, tuple[str, str]]
+"""Numbers by name: SQL over the raw line (`json`, `requestObject`, `responseObject`), and over columns of a store."""
+NO_WEIGHTS: Weights = MappingProxyType({})
 MEMORY_BYTES = 384 << 20  # for tables and sorting, which spill beyond it; buffers for parsing come on top
 _FETCH_ROWS = 4096
 
@@ -109,6 +112,7 @@ class Events:
         unknown: str = "FALSE",
         stages: Literal["latest", "all"] = "latest",
         keeps_bytes: bool = False,
+        weights: Weights = NO_WEIGHTS,
         filter_: "Expr | None" = None,
         tests: Iterable[str] = (),
     ) -> "Answer":
@@ -117,7 +121,7 @@ class Events:
         Say `keeps_bytes` when `Answer.exact_bytes` will be asked. Give the `filter_` that `where` and `unknown` stand
         for, if lines that cannot match may be passed over: the answer is the same and comes sooner, but what is damaged
         among those lines is not counted (`Account.damage_checked`). `tests` are wire paths whose types are tested, read
-        by the question or not.
+        by the question or not. `weights` are further columns of the relation.
         """
         picks = self._pick(filter_, stages)
         paths = ["/dev/null", *(one.path for one in self.inputs), *self._files.paths.values()]
@@ -125,14 +129,18 @@ class Events:
         try:
             check_select(connection, sql)
             where, unknown = (bracket(connection, condition) for condition in (where, unknown))
-            question = self._plan(connection, sql, where, unknown, stages, keeps_bytes)
-            question = replace(question, reads=question.reads.union(tests))
+            numbers = dict.fromkeys(weights, "0::BIGINT")
+            question = self._plan(connection, sql, where, unknown, stages, keeps_bytes=keeps_bytes, weights=numbers)
+            decides = None if question.decides is None else question.decides.union(tests)
+            question = replace(question, decides=decides, reads=question.reads.union(tests))
             if not question.is_ordered and not keeps_bytes:
                 connection.execute("SET preserve_insertion_order = false")
-            scan = self._scan = Scan(connection, self._relation(question.used), question, self._files, picks=picks)
+            scan = self._scan = Scan(
+                connection, self._relation(question.used, weights), question, self._files, picks=picks
+            )
             account = self._read(scan, stages)
             account.unknown = count_hits(connection, "_match = 2 AND NOT _odd")
-            _create_views(connection, question)
+            _create_views(connection, question, weights)
             seal(connection)
             rows = connection.execute(without_twins(connection, sql))
             return Answer(rows, connection, lambda wanted: _exact_bytes(scan, wanted), account)
@@ -155,13 +163,13 @@ class Events:
         groups = shared_needles(filter_, joins_stages=stages == "latest")
         return Picks(self.inputs, groups) if groups else None
 
-    def _relation(self, used: Iterable[str]) -> Relation:
+    def _relation(self, used: Iterable[str], weights: Weights) -> Relation:
         derived: Mapping[str, str] = {}
         if any(by_column(column).is_derived for column in used):
             from kubewitness.look.query.sql import derived_columns
 
             derived = derived_columns()
-        return Relation(derived, self._nonce, self._cluster)
+        return Relation(derived, self._nonce, self._cluster, {name: raw for name, (raw, _) in weights.items()})
 
     def _plan(
         self,
@@ -170,10 +178,13 @@ class Events:
         where: str,
         unknown: str,
         stages: str,
+        *,
         keeps_bytes: bool,
+        weights: Mapping[str, str],
     ) -> Question:
         """Find which columns the SELECT needs, and which members of an Event must be parsed for them."""
-        connection.execute(f"CREATE VIEW events AS SELECT *, 0::BIGINT AS _row FROM ({TWIN})")
+        numbers = "".join(f", {number} AS {identifier(weight)}" for weight, number in weights.items())
+        connection.execute(f"CREATE VIEW events AS SELECT *, 0::BIGINT AS _row{numbers} FROM ({TWIN})")
         connection.execute("CREATE VIEW requests AS FROM events")
         is_about_names = re.match(r"\s*(describe|desc|show)\b", sql, re.IGNORECASE) is not None
         plan = _plan_of(connection, "SELECT 1" if is_about_names else sql)
@@ -191,6 +202,7 @@ class Events:
             wire_paths(used),
             where,
             unknown,
+            decides=decides if where != "TRUE" else None,
             joins_stages=stages == "latest" or re.search(r"\brequests\b", sql, re.IGNORECASE) is not None,
             changes_with_stage=not decides <= SAME_IN_EVERY_STAGE | FILLED_LATER,
             joined_by=decides & SAME_IN_EVERY_STAGE,
@@ -206,10 +218,10 @@ class Events:
         every = question.changes_with_stage
         if not any(one.shares_audit_ids for one in self.inputs):
             account = Account(scan.read(self.inputs, Key.AUDIT_ID, keeps_every_row=every))
-            if not _shares_keys(scan.connection):  # every row is a request of its own, or the only one of it here
-                if not has_doubt(scan.connection):
-                    return account
-                every = True
+            in_doubt = not every and has_doubt(scan.connection)
+            if not in_doubt and not _shares_keys(scan.connection):
+                return account  # every row is a request of its own, or the only one of it here
+            every |= in_doubt
         account = Account(scan.read(self.inputs, Key.REQUEST, keeps_every_row=every))
         if not every and has_doubt(scan.connection):
             account = Account(scan.read(self.inputs, Key.REQUEST, keeps_every_row=True))
@@ -319,8 +331,8 @@ def keep_latest(connection: "duckdb.DuckDBPyConnection") -> None:
     )
 
 
-def _create_views(connection: "duckdb.DuckDBPyConnection", question: Question) -> None:
-    names = every_name(question.columns)
+def _create_views(connection: "duckdb.DuckDBPyConnection", question: Question, weights: Iterable[str]) -> None:
+    names = ", ".join([name for name in (every_name(question.columns),) if name] + list(map(identifier, weights)))
     rows = "SELECT *, rowid AS _row FROM hits WHERE _match = 1 AND NOT _odd"
     select = f"SELECT {names}{', ' if names else ''}_row FROM ({rows}"
     connection.execute(f"CREATE VIEW events AS {select})")

@@ -77,6 +77,8 @@ class Question:
     reads: frozenset[str]
     where: str = "TRUE"
     unknown: str = "FALSE"
+    decides: frozenset[str] | None = None
+    """Wire paths whose types are tested in every line; those of other members only in rows that match. None for all."""
     joins_stages: bool = True
     changes_with_stage: bool = False
     """The conditions read what an early stage of a request does not tell about the latest."""
@@ -217,7 +219,7 @@ class Scan:
         if not odd:
             return True
         path = one.path if block is None else self.files.paths[block.fd]
-        ordinals = self._ordinals(part, path, "_odd")
+        ordinals = self._ordinals(part, path, self._is_odd())
 
         def chunks() -> Iterator[bytes]:
             return self._chunks(one, block)
@@ -342,7 +344,7 @@ class Scan:
 
     @property
     def _needs_bodies(self) -> bool:
-        return bool(_BODIES & self.question.reads)
+        return bool(_BODIES & self.question.reads or self.relation.weights)
 
     def _new_part(self, part: Part) -> int:
         self.parts.append(part)
@@ -354,9 +356,7 @@ class Scan:
         if self.parts:
             now = self.parts[part]
             name, reading, has_places = now.input.name, now.reading, now.places is not None
-        rows = self.relation.select(
-            q.reads, q.used, path, options, name, reading=reading, key=self.key, joined_by=q.joined_by
-        )
+        rows = self._relation_select(path, options, reading, name)
         match = "1" if q.where == "TRUE" else f"CASE WHEN {q.where} THEN 1 WHEN {q.unknown} THEN 2 ELSE 0 END"
         names = [identifier(column) for column in q.columns]
         if self.keeps_every_row:
@@ -364,19 +364,44 @@ class Scan:
         columns = "".join(f"{name}, " for name in names)
         lacking = " OR ".join(f"{identifier(column)} IS NULL" for column in q.filled_later)
         doubt = f"_rank < 2 AND ({lacking})" if lacking else "FALSE"
-        filled = ", ".join(map(identifier, q.filled_later))
+        filled = f"[{', '.join(map(identifier, q.filled_later))}]" if q.filled_later else "NULL"
+        odd = f"CASE WHEN {self._is_odd()} THEN TRUE ELSE FALSE END"
         place = ", row_number() OVER () - 1 AS _n" if has_places else ", NULL AS _n"
+        columns += "".join(f"{identifier(weight)}, " for weight in self.relation.weights)
         return (
-            f"SELECT {columns}({match})::TINYINT AS _match, CASE WHEN _odd THEN TRUE ELSE FALSE END AS _odd, "
-            f"_rank::TINYINT AS _rank, {doubt} AS _doubt, _key, [{filled}]::VARCHAR[] AS _filled, "
+            f"SELECT {columns}({match})::TINYINT AS _match, {odd} AS _odd, "
+            f"_rank::TINYINT AS _rank, {doubt} AS _doubt, _key, {filled}::VARCHAR[] AS _filled, "
             f"{part} AS _part, _n::INTEGER AS _place "
             f"FROM (SELECT {self._names()}{place} FROM ({rows})) "
             f"WHERE {'TRUE' if reading is Reading.TRUSTED else self._keep()}"
         )
 
+    def _relation_select(self, path: str, options: str, reading: Reading, name: str = "") -> str:
+        q = self.question
+        return self.relation.select(
+            q.reads,
+            q.used,
+            path,
+            options,
+            name,
+            reading=reading,
+            key=self.key,
+            joined_by=q.joined_by,
+            decides=q.decides,
+        )
+
     def _names(self) -> str:
         named = every_name(self.question.used)
-        return f"{named}{', ' if named else ''}_odd, _rank, _key"
+        weights = "".join(f"{identifier(weight)}, " for weight in self.relation.weights)
+        return f"{named}{', ' if named else ''}{weights}_odd, _odd_shown, _rank, _is_panic, _key"
+
+    def _is_odd(self) -> str:
+        """Condition for a row to be odd."""
+        q = self.question
+        if q.decides is None:
+            return "_odd"
+        asked = " OR ".join(condition for condition in (q.where, q.unknown) if condition != "FALSE")
+        return f"(_odd OR (({asked or 'FALSE'}) AND _odd_shown))"
 
     def _keep(self) -> str:
         """Condition for a row to be kept."""
@@ -385,7 +410,7 @@ class Scan:
             return "TRUE"
         keep = [q.where, q.unknown, "_odd"]
         if self.key is not Key.NONE:
-            keep.append("_rank = 3")  # a Panic outranks a ResponseComplete, whether or not it matches
+            keep.append("_is_panic")  # a Panic outranks a ResponseComplete, whether or not it matches
         return " OR ".join(condition for condition in keep if condition != "FALSE")
 
     def _insert(self, path: str, part: int, options: str) -> int:
@@ -409,11 +434,9 @@ class Scan:
 
     def _ordinals(self, part: int, path: str, condition: str) -> list[int]:
         """Give the numbers of lines for which the condition holds, as the engine counts: blank lines have none."""
-        q, now = self.question, self.parts[part]
+        now = self.parts[part]
         options = _unpacking(now.input) if now.lines is None else _BLOCK_OPTIONS
-        rows = self.relation.select(
-            q.reads, q.used, path, options, reading=now.reading, key=self.key, joined_by=q.joined_by
-        )
+        rows = self._relation_select(path, options, now.reading)
         found = self.connection.cursor().execute(
             f"SELECT n FROM (SELECT row_number() OVER () - 1 AS n, * FROM (SELECT {self._names()} FROM ({rows}))) "
             f"WHERE {condition}"

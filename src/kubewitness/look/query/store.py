@@ -10,7 +10,7 @@ Rows carry the index of the Event in its log, by which its exact bytes are found
 
 # ruff: noqa: S608 - writing SQL is what this module is for; names and texts go through identifier() and literal()
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -22,7 +22,7 @@ from kubewitness.event.items import EXCERPT_BYTES, KUBE_APISERVER, Damage
 from kubewitness.keep.index.manifest import INDEX, Entry, Manifest, read_manifest
 from kubewitness.keep.store.errors import DamagedError
 from kubewitness.keep.store.find import Finder
-from kubewitness.keep.store.layout import DataDir
+from kubewitness.keep.store.layout import OWN_PREFIX, DataDir
 from kubewitness.keep.store.log import SEGMENTS
 from kubewitness.keep.store.reader import Lost, Tail
 from kubewitness.look.query.account import Account, FileAccount
@@ -31,8 +31,10 @@ from kubewitness.look.query.relation import RANK
 from kubewitness.look.query.relation_names import SQL_TYPES, every_name, identifier, literal
 from kubewitness.look.query.run import (
     MEMORY_BYTES,
+    NO_WEIGHTS,
     Answer,
     Events,
+    Weights,
     bracket,
     count_hits,
     has_doubt,
@@ -66,7 +68,9 @@ def open_store(data: str, cluster: str | None = None, *, memory_bytes: int = MEM
         raise SourceError(f"{data}: no store is there: it has no logs/<cluster>/cluster.json")
     if cluster is not None and cluster not in clusters:
         raise SourceError(f"{data}: has no log of cluster {cluster!r}; it has {', '.join(map(repr, clusters))}")
-    chosen = clusters if cluster is None else [cluster]
+    # the server's own log is meant only where it is named
+    of_clusters = [name for name in clusters if not name.startswith(OWN_PREFIX)] or clusters
+    chosen = of_clusters if cluster is None else [cluster]
     try:
         shelves = [Shelf(name, directory.log_path(name)) for name in chosen]
     except OSError as exc:
@@ -150,16 +154,17 @@ class StoreEvents(Events):
         unknown: str = "FALSE",
         stages: Literal["latest", "all"] = "latest",
         keeps_bytes: bool = False,
+        weights: Weights = NO_WEIGHTS,
         filter_: "Expr | None" = None,
         tests: Iterable[str] = (),
     ) -> Answer:
         """Run one SELECT over `events`, as `Events.query` does. Raises QueryError."""
         for _ in range(_ATTEMPTS - 1):
             try:
-                return self._query(sql, where, unknown, stages, keeps_bytes, filter_, tests)
+                return self._query(sql, where, unknown, stages, keeps_bytes, weights, filter_, tests)
             except _MovedError:
                 continue
-        return self._query(sql, where, unknown, stages, keeps_bytes, filter_, tests)
+        return self._query(sql, where, unknown, stages, keeps_bytes, weights, filter_, tests)
 
     def _query(
         self,
@@ -168,6 +173,7 @@ class StoreEvents(Events):
         unknown: str,
         stages: Literal["latest", "all"],
         keeps_bytes: bool,
+        weights: Weights,
         filter_: "Expr | None",
         tests: Iterable[str],
     ) -> Answer:
@@ -179,16 +185,17 @@ class StoreEvents(Events):
         try:
             check_select(connection, sql)
             where, unknown = (bracket(connection, condition) for condition in (where, unknown))
-            question = self._plan(connection, sql, where, unknown, stages, keeps_bytes)
-            ask = _Ask(connection, question, files, keeps_bytes=keeps_bytes)
-            for look in looks:
+            numbers = {name: stored for name, (_, stored) in weights.items()}
+            question = self._plan(connection, sql, where, unknown, stages, keeps_bytes=keeps_bytes, weights=numbers)
+            ask = _Ask(connection, question, files, keeps_bytes=keeps_bytes, weights=numbers)
+            for number, look in enumerate(looks):
                 loader = Loader(connection, fds, look.shelf.cluster)
                 unread = []
                 if look.lines.lines:
                     unread = loader.load(
-                        "newest", look.lines, ask.columns, question.reads | wire_paths(ask.columns), tests
+                        f"newest_{number}", look.lines, ask.columns, question.reads | wire_paths(ask.columns), tests
                     )
-                ask.has_newest = ask.has_newest or bool(look.lines.lines)
+                    ask.newest.append(f"newest_{number}")
                 _fill(look, [(one.first, one.end, one.reason) for one in unread])
             account = Account([look.account for look in looks])
             if stages == "all" and not keeps_bytes and not question.joins_stages:
@@ -258,12 +265,15 @@ class _Ask:
         files: Sequence[str],
         *,
         keeps_bytes: bool,
+        weights: Mapping[str, str],
     ) -> None:
         self._connection = connection
+        self._numbers = "".join(f"{number} AS {identifier(weight)}, " for weight, number in weights.items())
         self._question = question
         self._files = files
         self._keeps_bytes = keeps_bytes
-        self.has_newest = False
+        self.newest: list[str] = []
+        """Views of the newest Events, one a log."""
         key = [by_path(path).column for path in sorted(question.joined_by)]
         self._key = [*_JOINS, *(column for column in key if column not in _JOINS)] if question.joins_stages else []
         self.columns = list(dict.fromkeys([*question.used, *question.filled_later, *self._key, *_ALWAYS]))
@@ -285,8 +295,7 @@ class _Ask:
                 f"SELECT {', '.join(items)} FROM read_parquet([{paths}], hive_partitioning=false, union_by_name=false)"
             )
         names = ", ".join(map(identifier, self.columns))
-        if self.has_newest:
-            parts.append(f"SELECT {names} FROM newest")
+        parts += [f"SELECT {names} FROM {view}" for view in self.newest]
         if not parts:
             nothing = ", ".join(f"NULL::{_sql_type(column)} AS {identifier(column)}" for column in self.columns)
             parts.append(f"SELECT {nothing} WHERE FALSE")
@@ -299,7 +308,7 @@ class _Ask:
         rows = f"SELECT *, log_index AS _row FROM ({self._named()}) WHERE {q.where}"
         if q.is_ordered and q.where != "TRUE":
             rows += " ORDER BY cluster, log_index"
-        select = f"SELECT {names}{', ' if names else ''}_row FROM ({rows})"
+        select = f"SELECT {names}{', ' if names else ''}{self._numbers}_row FROM ({rows})"
         self._connection.execute(f"CREATE VIEW events AS {select}")
         self._connection.execute(f"CREATE VIEW requests AS {select}")
         if q.unknown == "FALSE":
@@ -335,7 +344,7 @@ class _Ask:
         """Let `events` be what is in `hits` and matches, and `requests` the latest stages of that."""
         names = every_name(self._question.columns)
         rows = "SELECT *, rowid AS _row FROM hits WHERE _match = 1"
-        select = f"SELECT {names}{', ' if names else ''}_row FROM ({rows}"
+        select = f"SELECT {names}{', ' if names else ''}{self._numbers}_row FROM ({rows}"
         self._connection.execute(f"CREATE VIEW events AS {select})")
         latest = "QUALIFY _key IS NULL OR row_number() OVER (PARTITION BY _key ORDER BY _rank DESC, rowid) = 1"
         self._connection.execute(f"CREATE VIEW requests AS {select} {latest})")
