@@ -22,7 +22,7 @@ from kubewitness.keep.store.errors import DamagedError
 from kubewitness.keep.store.find import Finder
 from kubewitness.keep.store.layout import OWN_PREFIX, DataDir
 from kubewitness.keep.store.log import SEGMENTS
-from kubewitness.keep.store.reader import Lost, Tail
+from kubewitness.keep.store.reader import Lost, Tail, read_blocks, records
 from kubewitness.look.query.account import Account, FileAccount
 from kubewitness.look.query.lockdown import QueryError, check_select, engine_errors, locked, seal, tidy
 from kubewitness.look.query.run import (
@@ -51,6 +51,11 @@ _BYTES_BATCH = 4096
 
 def open_store(data: str, cluster: str | None = None, *, memory_bytes: int = MEMORY_BYTES) -> "StoreEvents":
     """Open the logs of a data directory, or of one cluster in it. Raises SourceError."""
+    return StoreEvents(open_shelves(data, cluster), memory_bytes)
+
+
+def open_shelves(data: str, cluster: str | None = None) -> "list[Shelf]":
+    """Open the logs of a data directory, or of one cluster in it, to be read. Raises SourceError."""
     directory = DataDir(Path(data))
     try:
         clusters = sorted(directory.clusters())
@@ -64,10 +69,9 @@ def open_store(data: str, cluster: str | None = None, *, memory_bytes: int = MEM
     of_clusters = [name for name in clusters if not name.startswith(OWN_PREFIX)] or clusters
     chosen = of_clusters if cluster is None else [cluster]
     try:
-        shelves = [Shelf(name, directory.log_path(name)) for name in chosen]
+        return [Shelf(name, directory.log_path(name)) for name in chosen]
     except OSError as exc:
         raise SourceError(f"{data}: {exc.filename or ''}: {exc.strerror}") from exc
-    return StoreEvents(shelves, memory_bytes)
 
 
 class Shelf:
@@ -95,6 +99,22 @@ class Shelf:
             else:
                 lines.add(part, manifest.end)
         return lines, lost
+
+    def end(self) -> int:
+        """Give the index after the last Event that can be seen."""
+        manifest = self.manifest()
+        at = (manifest.segment, manifest.offset) if manifest.segment >= 0 else None
+        tail = Tail(self.segments, manifest.end, at)
+        for _ in tail.poll():
+            pass
+        return tail.index
+
+    def lines(self) -> Iterator[bytes]:
+        """Give every Event in order, as the store shows it; what is lost is left out."""
+        for part in read_blocks(self.segments):
+            if not isinstance(part, Lost):
+                for record in records(part):
+                    yield record.kept.line
 
     def close(self) -> None:
         """Let go."""
