@@ -17,7 +17,7 @@ FACTS = {
     "policy explain": ("(line 40, RequestResponse) decides", "the command in requestURI"),
     "apiserver enable": ("+    - --audit-log-path=/var/log/kubernetes/audit/audit.log", "nothing was changed"),
     "stats": ("2,161 in 1 file", "1,847", "damage    none", "attacker"),
-    "who deleted": (
+    "who deleted secrets/important -n production audit.log": (
         "auditor was not allowed to delete secrets production/important: 403",
         "attacker deleted secrets production/important",
         "127.0.0.1",
@@ -28,6 +28,13 @@ FACTS = {
     "top --by user --outcome denied": ("system:anonymous", "attacker"),
     "who read": ("attacker read secrets production/important", "unknown", "recorded at Metadata"),
     "top --by bytes": ("193837", "clusterroles"),
+    "serve": (
+        "posted 6 bodies: 2,161 Events stored, 0 known before",
+        "posted the first one again: 0 stored, 400 known before",
+    ),
+    "who deleted secrets/important -n production --data": ("attacker deleted secrets production/important",),
+    "verify --data store": ("main: sound", "2,161 read; 1 head met", "_operator: sound"),
+    "verify --data edited": ("main: VIOLATED", "(event 1924)", "_operator: sound"),
 }
 """What each step must print, by the beginning of its command."""
 
@@ -89,13 +96,14 @@ def test_the_exec_step_counts_right(told: tuple[str, float]) -> None:
 
 
 def test_the_incident_can_be_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """--keep leaves the policy and the log, and never overwrites."""
+    """--keep leaves policy, log and store, and never overwrites."""
     place = tmp_path / "incident"
     assert main(["demo", "--keep", str(place)]) == 0
     assert (place / demo.POLICY).read_text("utf-8").startswith("apiVersion: audit.k8s.io/v1\n")
     assert (place / demo.LOG).read_bytes().count(b"\n") == 2161
     fixture = Path(__file__).parents[1] / "data" / "apiserver" / "kubeadm.yaml"
     assert (place / demo.NODE / "manifests" / demo.MANIFEST).read_bytes() == fixture.read_bytes()
+    assert main(["verify", "--data", str(place / "store")]) == 0
     capsys.readouterr()
     assert main(["demo", "--keep", str(place)]) == 2
     assert "is there already" in capsys.readouterr().err
