@@ -20,8 +20,9 @@ _NAMES = (
 _INTRO = """\
 # Test vectors of leaves
 
-For whoever writes another reader of [the formats](formats.md): Events, the seed of their commit, and what must come out.
-The files `tests/golden/leaf/*.json` of the source have everything, contents too, in hexadecimal; this page shows enough to find out where a reader goes wrong.
+For whoever writes another reader of [the formats](formats.md): Events, the seed of a commit, and what must come out.
+The files `tests/golden/leaf/*.json` of the source have everything, in hexadecimal.
+This page shows enough to find out where a reader goes wrong.
 An Event is shown as JSON text of its bytes; a content of more than 60 bytes is shown by its SHA-256.
 """
 
