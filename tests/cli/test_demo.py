@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from kubewitness.cli import demo
-from kubewitness.cli.main import main
+from kubewitness.cli.main import COMMANDS, main
 
 FACTS = {
     "policy check": ("17:9", "wrong", "userGroups"),
     "policy explain": ("(line 40, RequestResponse) decides", "the command in requestURI"),
+    "apiserver enable": ("+    - --audit-log-path=/var/log/kubernetes/audit/audit.log", "nothing was changed"),
     "stats": ("2,161 in 1 file", "1,847", "damage    none", "attacker"),
     "who deleted secrets/important -n production audit.log": (
         "auditor was not allowed to delete secrets production/important: 403",
@@ -36,9 +37,6 @@ FACTS = {
     "verify --data edited": ("main: VIOLATED", "(event 1924)", "_operator: sound"),
 }
 """What each step must print, by the beginning of its command."""
-
-
-NAMES = {"policy", "search", "who", "top", "stats", "serve", "verify"}
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +101,8 @@ def test_the_incident_can_be_kept(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert main(["demo", "--keep", str(place)]) == 0
     assert (place / demo.POLICY).read_text("utf-8").startswith("apiVersion: audit.k8s.io/v1\n")
     assert (place / demo.LOG).read_bytes().count(b"\n") == 2161
+    fixture = Path(__file__).parents[1] / "data" / "apiserver" / "kubeadm.yaml"
+    assert (place / demo.NODE / "manifests" / demo.MANIFEST).read_bytes() == fixture.read_bytes()
     assert main(["verify", "--data", str(place / "store")]) == 0
     capsys.readouterr()
     assert main(["demo", "--keep", str(place)]) == 2
@@ -111,4 +111,4 @@ def test_the_incident_can_be_kept(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 def test_every_step_is_a_command_of_this_program() -> None:
     """Each command can be typed by hand as it is shown."""
-    assert all(shlex.split(step.command)[0] in NAMES for step in demo.STEPS)
+    assert all(shlex.split(step.command)[0] in COMMANDS for step in demo.STEPS)

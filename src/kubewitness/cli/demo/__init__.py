@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 POLICY = "security-focused.yaml"
 LOG = "audit.log"
+MANIFEST = "kube-apiserver.yaml"
+NODE = Path("node/etc/kubernetes")
+"""Where a control plane node of kubeadm keeps manifest and policy, in a directory that stands for the node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,12 @@ STEPS: tuple[Step, ...] = (
         "What does it record of a shell in a pod? kubectl opens a WebSocket, so the verb is `get`. The first rule "
         "that matches decides.",
         f"policy explain {POLICY} --user attacker --verb get --resource pods/exec -n production --name node-shell",
+        ExitCode.OK,
+    ),
+    Step(
+        "How is a log turned on? `node` stands for a control plane node of kubeadm. This shows what would change; "
+        "without --dry-run it is done, and --undo takes every byte back.",
+        "apiserver enable --distro kubeadm --root node --dry-run",
         ExitCode.OK,
     ),
     Step(
@@ -160,7 +169,7 @@ def _place(keep: Path | None) -> Iterator[Path]:
             yield Path(name)
         return
     keep.mkdir(parents=True, exist_ok=True)
-    for name in (POLICY, LOG, "store", "edited"):
+    for name in (POLICY, LOG, NODE.parts[0], "store", "edited"):
         if (keep / name).exists():
             raise UserError(f"{keep / name} is there already; name another directory")
     yield keep
@@ -172,6 +181,9 @@ def write_incident(place: Path) -> None:
 
     here = resources.files(__name__)
     (place / POLICY).write_bytes((here / POLICY).read_bytes())
+    (place / NODE / "manifests").mkdir(parents=True)
+    (place / NODE / "manifests" / MANIFEST).write_bytes((here / MANIFEST).read_bytes())
+    (place / NODE / "audit-policy.yaml").write_bytes((here / POLICY).read_bytes())
     packed = (here / f"{LOG}.zst").read_bytes()
     (place / LOG).write_bytes(zstandard.ZstdDecompressor().stream_reader(packed).read())
 
