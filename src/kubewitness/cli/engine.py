@@ -88,7 +88,7 @@ class Log:
         self._checks_all = checks_all or size_bytes < _SMALL_BYTES
         self._events = events
         self._conditions = conditions
-        self._is_store = any(one.is_store for one in events.inputs)
+        self.is_store = any(one.is_store for one in events.inputs)
         self._is_plain = all(one.is_lines for one in events.inputs)
         self._condition = conditions(PLAIN if self._is_plain else expr_logic.NO_FACTS)
         self._stages = stages
@@ -190,7 +190,7 @@ class Log:
                 stages=stages,
                 keeps_bytes=keeps_bytes,
                 weights=weights,
-                filter_=None if self._checks_all and not self._is_store else condition.filter,
+                filter_=None if self._checks_all and not self.is_store else condition.filter,
                 tests=_TESTED,
             )
         except QueryError as error:
