@@ -25,12 +25,12 @@ def test_from_nothing_to_a_good_configuration(tmp_path: Path, capsys: pytest.Cap
         "bootstrap",
         "--audit-webhook-initial-backoff=30s",
         "blocking",
-        "offline",
+        "ca.key",
         "*.vkey",
     ):
         assert trap in out
-    assert "127.0.0.1: right when" not in out
-    assert max(len(line) for line in out.splitlines() if str(tmp_path) not in line) <= 100
+    assert "127.0.0.1: right only" not in out
+    assert max(len(line) for line in out.splitlines() if str(tmp_path) not in line) <= 80
     code, out, _ = run(capsys, "serve", "--config", str(place / "kubewitness.yaml"), "--check")
     assert (code, out) == (0, f"{place / 'kubewitness.yaml'}: good; clusters: prod; data: {place / 'data'}\n")
     code, out, _ = run(capsys, *words)
@@ -44,7 +44,7 @@ def test_another_cluster_is_added_by_hand(tmp_path: Path, capsys: pytest.Capture
     code, out, _ = run(capsys, "init-server", str(tmp_path), "--cluster", "dev")
     assert code == 0
     assert "under clusters:\n- name: dev\n  certificates:\n  - commonName: kube-apiserver:dev\n" in out
-    assert "127.0.0.1: right when" in out
+    assert "127.0.0.1: right only" in out
 
 
 def test_renewal_takes_the_clusters_of_the_configuration(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -53,7 +53,7 @@ def test_renewal_takes_the_clusters_of_the_configuration(tmp_path: Path, capsys:
     before = (tmp_path / "apiserver-prod.crt").read_bytes()
     code, out, _ = run(capsys, "init-server", str(tmp_path), "--renew")
     assert code == 0
-    assert "restart it, one control" in out
+    assert "restart kube-apiserver, one node" in out
     assert (tmp_path / "apiserver-prod.crt").read_bytes() != before
 
 

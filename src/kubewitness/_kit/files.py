@@ -176,6 +176,9 @@ class _Handle:
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
 
+    def __del__(self) -> None:
+        self.close()
+
 
 class DiskAppender(_Handle):
     """`Appender` on a disk."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from kubewitness.assembly import tileserver
 from kubewitness.assembly.admission import AdmissionWatch
+from kubewitness.assembly.collector import Collector
 from kubewitness.assembly.config import Config
 from kubewitness.assembly.desk import Desk, DiskGuard, open_log
 from kubewitness.assembly.jsonlog import JsonLog
@@ -66,7 +67,12 @@ class Service:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._watch = AdmissionWatch(config, self)
         self._receiver = Receiver(
-            self._watch.admission, self._intake, config.limits, self.metrics, on_refused=self._refused
+            self._watch.admission,
+            self._intake,
+            config.limits,
+            self.metrics,
+            on_refused=self._refused,
+            on_answered=self._answered,
         )
         self._sealing = Sealing(
             Order(
@@ -199,7 +205,7 @@ class Service:
 
     def _troubled(self, desk: Desk, why: str) -> None:
         self.log.error("store_closed", cluster=desk.cluster, error=why, damaged=desk.is_damaged)
-        self._call(lambda: self.record("refuse", code=503, cluster=desk.cluster, reason=why[:500]))
+        self._call(lambda: self.record("alarm", code=503, cluster=desk.cluster, reason=why[:500]))
 
     def _durable(self, cluster: str, end: int) -> None:
         self._call(self._tell, cluster, end)
@@ -222,6 +228,19 @@ class Service:
     def _refused(self, refusal: Refusal, address: str) -> None:
         if refusal.is_alarm:
             self.log.warning("refused", reason=refusal.reason, text=refusal.text, address=address)
+
+    def _answered(self, cluster: str, status: int) -> None:
+        """Note in the operator log from when until when a cluster was not served, and how often it was told so."""
+        since, count = self._refusing.get(cluster, (time.time(), 0))
+        if status == 503:
+            if not count:
+                self.record("refuse", code=503, cluster=cluster, reason="it cannot be stored now")
+            self._refusing[cluster] = (since, count + 1)
+        elif status == 200 and count:
+            del self._refusing[cluster]
+            seconds = f"{time.time() - since:.1f}"
+            self.log.info("stores_again", cluster=cluster, refused=count, seconds=seconds)
+            self.record("resume", cluster=cluster, refused=str(count), seconds=seconds)
 
     def _sealer_died(self, code: int) -> None:
         self.metrics.sealer_restarts.inc()
@@ -268,8 +287,10 @@ class Service:
 
     async def _look_after(self) -> None:
         """See now and then whether disks answer and have room."""
+        collector = Collector()
         while True:
             await asyncio.sleep(WATCH_SECONDS)
+            collector.step()
             await asyncio.to_thread(self._guard.is_full)
             self._look_at_disk()
             for name, desk in self._desks.items():
@@ -287,11 +308,11 @@ class Service:
         if stuck > STUCK_SECONDS and name not in self._stuck:
             self._stuck.add(name)
             self.log.error("disk_stuck", cluster=name, seconds=round(stuck, 1))
-            self.record("refuse", code=503, cluster=name, reason="the disk does not answer")
+            self.record("alarm", code=503, cluster=name, reason="the disk does not answer")
         elif stuck <= STUCK_SECONDS and name in self._stuck:
             self._stuck.discard(name)
             self.log.info("disk_answers", cluster=name)
-            self.record("resume", cluster=name)
+            self.record("calm", cluster=name, reason="the disk answers again")
 
     def _look_at_disk(self) -> None:
         guard = self._guard
@@ -307,9 +328,9 @@ class Service:
         say = (self.log.info, self.log.warning, self.log.error, self.log.error)[level]
         say("disk_room", free_bytes=guard.free, used_percent=round(used * 100), refusing=level == 3)
         if level == 3:
-            self.record("refuse", code=503, reason="the disk is nearly full")
+            self.record("alarm", code=503, reason="the disk is nearly full")
         elif before == 3:
-            self.record("resume", reason="the disk has room again")
+            self.record("calm", reason="the disk has room again")
 
     # health, metrics, tiles
 

@@ -2,13 +2,14 @@
 
 import argparse
 
-from kubewitness.cli import apiserver_canary, apiserver_check, apiserver_enable
+from kubewitness.cli import apiserver_canary, apiserver_check, apiserver_enable, apiserver_watch
 
 HELP = """Turn auditing on at a kube-apiserver, and see that it is set up right and stays so.
 
   kubewitness apiserver enable --distro kubeadm --dry-run
   kubewitness apiserver check /etc/kubernetes/manifests/kube-apiserver.yaml
-  kubewitness apiserver canary --log /var/log/kubernetes/audit/audit.log"""
+  kubewitness apiserver canary --log /var/log/kubernetes/audit/audit.log
+  kubewitness apiserver watch /etc/kubernetes/manifests/kube-apiserver.yaml"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     apiserver_enable.add_subcommand(subparsers)
     apiserver_check.add_subcommand(subparsers)
     apiserver_canary.add_subcommand(subparsers)
+    apiserver_watch.add_subcommand(subparsers)
 
 
 def run(args: argparse.Namespace) -> int:

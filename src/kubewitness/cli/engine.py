@@ -89,7 +89,7 @@ class Log:
         self._checks_all = checks_all or size_bytes < _SMALL_BYTES
         self._events = events
         self._conditions = conditions
-        self._is_store = any(one.is_store for one in events.inputs)
+        self.is_store = any(one.is_store for one in events.inputs)
         self._is_plain = all(one.is_lines for one in events.inputs)
         self._condition = conditions(PLAIN if self._is_plain else expr_logic.NO_FACTS)
         self._stages = stages
@@ -124,8 +124,8 @@ class Log:
             from kubewitness.cli.event_rows import are_plain, row_maker
 
             if are_plain(columns):
-                makers = {context: row_maker(columns, context) for context in {hit.context for hit in found.hits}}
-                return [makers[hit.context](hit.event) for hit in found.hits[: limit or None]]
+                make = row_maker(columns)
+                return [make(hit.event, hit.context) for hit in found.hits[: limit or None]]
         return self.query(select(columns, limit=limit))
 
     def count(self) -> int:
@@ -197,7 +197,7 @@ class Log:
 
     def _find(self) -> "Found | None":
         """Give what the flags mean where few lines can match and no SQL but theirs is asked."""
-        if self._checks_all or self._is_store or not self._is_plain or not self._condition.is_of_flags:
+        if self._checks_all or self.is_store or not self._is_plain or not self._condition.is_of_flags:
             return None
         found = self._events.find(self._condition.filter, stages=self._stages)
         if found is not None:
@@ -223,7 +223,7 @@ class Log:
                 stages=stages,
                 keeps_bytes=keeps_bytes,
                 weights=weights,
-                filter_=None if self._checks_all and not self._is_store else condition.filter,
+                filter_=None if self._checks_all and not self.is_store else condition.filter,
                 tests=_TESTED,
             )
         except QueryError as error:

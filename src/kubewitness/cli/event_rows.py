@@ -19,27 +19,28 @@ def are_plain(columns: Iterable[str]) -> bool:
     return all(by_column(column).type in _PLAIN for column in columns)
 
 
-def row_maker(columns: Sequence[str], context: Context) -> Callable[[Event], tuple[object, ...]]:
-    """Give the function that makes a row of these flat columns from an Event."""
-    getters = [_getter(column, context) for column in columns]
+def row_maker(columns: Sequence[str]) -> Callable[[Event, Context], tuple[object, ...]]:
+    """Give the function that makes a row of these flat columns from an Event and what is known of it besides."""
+    getters = [_getter(column) for column in columns]
 
-    def make(event: Event) -> tuple[object, ...]:
-        return tuple(get(event) for get in getters)
+    def make(event: Event, context: Context) -> tuple[object, ...]:
+        return tuple(get(event, context) for get in getters)
 
     return make
 
 
-def _getter(column: str, context: Context) -> Callable[[Event], object]:
+def _getter(column: str) -> Callable[[Event, Context], object]:
     known = by_column(column)
     match known.type:
         case FieldType.JSON | FieldType.MAP | FieldType.LISTS:
-            return _member(known.path)
+            get = _member(known.path)
+            return lambda event, _: get(event)
         case FieldType.TIME:
             value = value_function(Ref(known.path))
-            return lambda event: _moment(value(event, context))
+            return lambda event, context: _moment(value(event, context))
         case _:
             value = value_function(Ref(known.path))
-            return lambda event: value(event, context)
+            return value
 
 
 def _moment(microseconds: object) -> datetime | None:

@@ -91,42 +91,48 @@ def _not_in_config(place: Path, clusters: list[str]) -> list[str]:
 def _next_steps(place: Path, clusters: list[str], address: str, data: Path, *, is_renewal: bool) -> str:
     from kubewitness.assembly.initserver import file_name
 
-    kubeconfig = place / f"apiserver-{file_name(clusters[0])}.kubeconfig"
     if is_renewal:
-        return f"""
-The server takes the new certificate by itself (or: systemctl reload kubewitness).
-kube-apiserver reads its kubeconfig only when it starts: copy {kubeconfig.name} there, restart it, one control
-plane node after the other. The old client certificates stay good until they end.
+        return """
+The server takes its new certificate by itself, or on SIGHUP.
+kube-apiserver reads its kubeconfig only when it starts: put the new one on each
+control plane node and restart kube-apiserver, one node after the other.
+The old client certificates stay good until they end.
 """
-    loopback = address in ("127.0.0.1", "::1", "localhost")
-    only_here = (
-        "\n   It names 127.0.0.1: right when server and kube-apiserver share a host, else see --address."
-        if loopback
-        else ""
-    )
+    names = ", ".join(f"apiserver-{file_name(cluster)}.kubeconfig" for cluster in clusters)
+    here = ""
+    if address in ("127.0.0.1", "::1", "localhost"):
+        here = "   (It names 127.0.0.1: right only where both share a host; see --address.)\n"
     return f"""
 Next:
 1. Start the server, before kube-apiserver needs it:
      kubewitness serve --config {place / "kubewitness.yaml"}
-   As a service: useradd -r kubewitness; give it {place} and the data directory;
-     cp {place / "kubewitness.service"} /etc/systemd/system/ && systemctl enable --now kubewitness
-2. On each control plane node, put {kubeconfig.name} where kube-apiserver can read it
-   (mode 0600: it holds a key), mount it into the static pod, and add the flags:{only_here}
+   As a service: make a user kubewitness, give it {place} and the
+   data directory, put kubewitness.service into /etc/systemd/system, and
+     systemctl enable --now kubewitness
+2. On each control plane node, put {names}
+   where kube-apiserver can read it (mode 0600: it holds a key), mount it into
+   the static pod, and add the flags
      --audit-policy-file=/etc/kubernetes/audit/policy.yaml
      --audit-webhook-config-file=/etc/kubernetes/audit/webhook.kubeconfig
      --audit-webhook-initial-backoff=30s
-3. Look whether Events come:  curl -s http://127.0.0.1:9440/metrics | grep events_stored
-4. Give {data}.keys/*.vkey to whoever will verify, and keep {place / "ca.key"} offline.
+{here}3. Look whether Events come:
+     curl -s http://127.0.0.1:9440/metrics | grep events_stored
+4. Give {data}.keys/*.vkey to whoever will verify.
+   Move ca.key to a safe place; only this command needs it.
+5. Certificates end after 397 days: run this again with --renew before.
 
 Traps:
-- kube-apiserver runs with host networking and the host's DNS: a Service name (*.svc) does not
-  resolve there. Use an IP address or a name in /etc/hosts; the server's certificate must have it.
-- Do not run the only server inside the cluster that it watches: at bootstrap it is not there yet,
-  and what happens before it starts is lost after the retries.
-- --audit-webhook-initial-backoff: a batch is tried 5 times, then lost. With the default of 10s an
-  outage of some 80 s is survived, with 30s some 4 minutes, with 5s only 40 s. A longer one: keep
-  --audit-log-path as well, and bring the file in afterwards (kubewitness import).
-- Leave --audit-webhook-mode at batch. blocking makes every request wait for the server, and
-  still loses Events when it is away; blocking-strict can stop the cluster.
-- Leave --audit-webhook-truncate-enabled off: the server takes bodies up to 64 MiB.
+- kube-apiserver runs with host networking and the host's DNS: the name of a
+  Service (*.svc) does not resolve there. Use an IP address, or a name in
+  /etc/hosts; the server's certificate must have it.
+- Do not run the only server inside the cluster that it watches: at bootstrap it
+  is not there yet, and what happens before it starts is lost after the retries.
+- --audit-webhook-initial-backoff: a batch is tried 5 times, then lost. With the
+  default of 10s an outage of some 80 s is survived, with 30s some 4 minutes,
+  with 5s only 40 s. For longer ones keep --audit-log-path as well, and bring
+  the file in afterwards with `kubewitness import`.
+- Leave --audit-webhook-mode at batch. blocking makes every request wait for the
+  server, and still loses Events when it is away; blocking-strict can stop the
+  cluster.
+- Leave --audit-webhook-truncate-enabled off: bodies up to 64 MiB are taken.
 """

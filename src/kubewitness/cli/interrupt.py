@@ -32,6 +32,27 @@ def interruptible(stop: Callable[[], None]) -> Iterator[None]:
         os.close(reading)
 
 
+@contextmanager
+def stopping(stop: Callable[[], None]) -> Iterator[None]:
+    """Call `stop` in place of an interruption when Ctrl-C or SIGTERM comes inside; a second one interrupts."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def on_signal(number: int, _: object) -> None:
+        signal.signal(number, previous[signal.Signals(number)])
+        stop()
+
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in previous:
+        signal.signal(number, on_signal)
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
 def _watch(reading: int, stop: Callable[[], None]) -> None:
     while numbers := os.read(reading, 16):
         if signal.SIGINT in numbers:

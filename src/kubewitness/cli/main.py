@@ -45,11 +45,13 @@ GROUPS: dict[str, dict[str, str]] = {
     "Keep the log": {
         "serve": "receive audit events from kube-apiserver and keep them as evidence",
         "init-server": "make certificates, configuration and the kubeconfig for kube-apiserver",
+        "import": "bring audit logs into a store, sealed and indexed",
     },
     "This program": {
         "completion": "print the completion script of bash, zsh or fish",
     },
 }
+_MODULES = {"import": "import_"}  # a word of Python
 COMMANDS: dict[str, str] = {name: text for group in GROUPS.values() for name, text in group.items()}
 
 _SUMMARY = "The Kubernetes audit log as evidence: who did what, when, from where, with what result."
@@ -102,7 +104,7 @@ def parser_of(name: str) -> "Parser":
 
     from kubewitness.cli.parser import Parser
 
-    module = importlib.import_module(f"kubewitness.cli.{name.replace('-', '_')}")
+    module = importlib.import_module(f"kubewitness.cli.{_MODULES.get(name) or name.replace('-', '_')}")
     parser = Parser(
         prog=f"{program()} {name}",
         description=module.HELP,

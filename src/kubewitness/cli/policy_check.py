@@ -3,10 +3,10 @@
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, TextIO
 
-from kubewitness.cli.errors import ExitCode
+from kubewitness.cli.errors import ExitCode, UserError
 from kubewitness.cli.policy_files import add_version_argument, read_bytes
 from kubewitness.cli.render.folded import folded
 from kubewitness.cli.render.printable import printable
@@ -55,6 +55,12 @@ def add_subcommand(subparsers: "argparse._SubParsersAction[argparse.ArgumentPars
         help="the least severity that is shown; note adds what the policy costs (default: %(default)s)",
     )
     parser.add_argument(
+        "--fix",
+        action="store_true",
+        help="write each file anew with the findings mended that are shown and have a fix; - goes to standard output",
+    )
+    parser.add_argument("--diff", action="store_true", help="show what --fix would write, as a unified difference")
+    parser.add_argument(
         "--profile",
         choices=("default", "cis", "stig", "pci"),
         default="default",
@@ -80,18 +86,53 @@ def add_subcommand(subparsers: "argparse._SubParsersAction[argparse.ArgumentPars
 def run(args: argparse.Namespace) -> int:
     """Check every file and print what was found."""
     from kubewitness.cli.policy_crds import read_custom
-    from kubewitness.policy.check import Mode, Profile, Severity, check
+    from kubewitness.policy.check import Mode, Profile, check
 
     custom = read_custom(args.crds)
-    options = (args.server_version, Profile(args.profile), Mode(args.mode), custom)
-    reports = [(path, check(read_bytes(path), *options)) for path in args.files]
+
+    def one(data: bytes) -> "Report":
+        return check(data, args.server_version, Profile(args.profile), Mode(args.mode), custom)
+
+    if args.fix or args.diff:
+        return _fix(args, one)
+    reports = [(path, one(read_bytes(path))) for path in args.files]
     if args.output == "text":
-        sys.stdout.writelines(
-            f"{folded(line, sys.stdout)}\n" for line in _text(reports, args.server_version, args.show)
-        )
+        _print(_text(reports, args.server_version, args.show), sys.stdout)
     else:
         document = _json(reports, args.show) if args.output == "json" else _sarif(reports, args.show)
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
+    return _code(args, reports)
+
+
+def _fix(args: argparse.Namespace, one: "Callable[[bytes], Report]") -> int:
+    """Mend every file, then say what is left; what `-` is mended to goes to standard output alone."""
+    from kubewitness.cli.policy_fix import mend_file
+    from kubewitness.policy.check import Severity
+
+    if args.output != "text":
+        raise UserError("--fix and --diff print text; run the check again for JSON or SARIF")
+    is_changed = False
+    reports = []
+    for path in args.files:
+        data = read_bytes(path)
+        least = Severity(args.show)
+        mended = mend_file(path, data, one, args.server_version, least, shows_diff=args.diff, writes=args.fix)
+        is_changed |= mended.data != data
+        reports.append((path, mended.report))
+    to_stdout = not args.diff and "-" not in args.files
+    _print(_text(reports, args.server_version, args.show), sys.stdout if to_stdout else sys.stderr)
+    if args.diff and not args.fix and is_changed:
+        return ExitCode.FINDINGS
+    return _code(args, reports)
+
+
+def _print(lines: Iterator[str], stream: TextIO) -> None:
+    stream.writelines(f"{folded(line, stream)}\n" for line in lines)
+
+
+def _code(args: argparse.Namespace, reports: Sequence[tuple[str, "Report"]]) -> int:
+    from kubewitness.policy.check import Severity
+
     is_bad = any(report.at_least(Severity(args.fail_on)) or not report.accepted for _, report in reports)
     return ExitCode.FINDINGS if is_bad else ExitCode.OK
 

@@ -20,7 +20,7 @@ def count_traffic(log: Log, policies: Sequence["Policy"]) -> "Traffic":
 
     interest = interest_of(policies)
     with Progress("reading", log.fraction) as progress:
-        rows = list(log.query(shape_sql(interest), stages="all", weights=weights_of(interest)))
+        rows = list(log.query(shape_sql(interest, is_store=log.is_store), stages="all", weights=weights_of(interest)))
         progress.stop()
     return traffic_of(rows, interest)
 

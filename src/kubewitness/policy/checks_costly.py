@@ -161,15 +161,8 @@ def bodies(context: Context) -> Iterator[Finding]:
         message = (
             f"{named}: bodies are written with metadata.managedFields, often their largest part, which nobody reads"
         )
-        help_ = "write omitManagedFields: true beside rules; patches keep theirs all the same"
-        yield context.finding("KW416", rule_path(keeping[0]), message, help_, _without_managed_fields(context))
-
-
-def _without_managed_fields(context: Context) -> Fix | None:
-    if context.raw.omit_managed_fields or any(rule.omit_managed_fields is not None for rule in context.raw.rules):
-        return None
-    edit = Edit(Do.MEMBER, (), "true", name="omitManagedFields")
-    return Fix("added omitManagedFields: true", (edit,), (PolicyRule(Level.NONE),))
+        help_ = "write omitManagedFields: true beside rules if who changed what is no evidence to you; patches keep it"
+        yield context.finding("KW416", rule_path(keeping[0]), message, help_)
 
 
 def _among(indexes: Sequence[int | None]) -> str:

@@ -18,6 +18,7 @@ from kubewitness.policy.subjects import (
     asked,
     compiled,
     guard,
+    kept_verbs,
     rule_content,
     topic,
     who_text,
@@ -187,9 +188,10 @@ def _uncover(context: Context, index: int, numbers: list[int]) -> Fix | None:
     if context.policy is None:
         return None
     by_verbs: dict[tuple[str, ...], list[str]] = {}
+    rule = context.policy.rules[index]
     for number in numbers:
         _, names, verbs = _ACTIONS[number]
-        by_verbs.setdefault(verbs, []).append(names)
+        by_verbs.setdefault(kept_verbs(rule, names, verbs), []).append(names)
     fixes = [guard(context.policy, index, " ".join(names), verbs) for verbs, names in by_verbs.items()]
     made = [fix for fix in fixes if fix is not None]
     if not made:

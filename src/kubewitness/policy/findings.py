@@ -86,7 +86,8 @@ class Fix:
     """Edits, a sentence that says them, and what they may change.
 
     Only requests that `scope` matches may be recorded otherwise afterwards, and those at a level between `lowest` and
-    `highest`. An empty scope: nothing changes. `scope` None: the server refused the file before, nothing is compared.
+    `highest`; or requests that `odd` matches, which nobody sends or no server serves, at any level. An empty scope:
+    nothing changes. `scope` None: the server refused the file before, nothing is compared.
     """
 
     says: str
@@ -94,6 +95,7 @@ class Fix:
     scope: tuple[PolicyRule, ...] | None = ()
     lowest: Level = Level.NONE
     highest: Level = Level.REQUEST_RESPONSE
+    odd: tuple[PolicyRule, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ None of them may stop a request from being recorded (`repair` proves it): a rule
 because it is misspelt is not made to hide something, its dead members are taken out.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from kubewitness.event.types import Level
@@ -32,7 +33,21 @@ def take_out(context: Context, path: Path) -> Fix | None:
     value, siblings = (tree.at(path), tree.at(path[:-1])) if tree is not None else (None, None)
     if context.policy is None or value is None or siblings is None or len(siblings.items) < 2:
         return None
-    return Fix(f'took out "{value.text}", which matches nothing', (Edit(Do.REMOVE, path),))
+    says = f'took out "{value.text}", which matches nothing'
+    return Fix(says, (Edit(Do.REMOVE, path),), odd=_alone(context.policy.rules, path, value.text))
+
+
+def _alone(rules: Sequence[PolicyRule], path: Path, value: str) -> tuple[PolicyRule, ...]:
+    """Give what a rule matches by one item of its lists alone."""
+    index, field, at = path[1], path[2], path[3]
+    if not isinstance(index, int):
+        return ()
+    rule = rules[index]
+    if field == "resources" and isinstance(at, int):
+        entry = rule.resources[at]
+        return (replace(rule, resources=(replace(entry, resources=(value,)),)),)
+    narrowed = {"users": replace(rule, users=(value,)), "userGroups": replace(rule, user_groups=(value,))}
+    return tuple(one for name, one in narrowed.items() if name == field)
 
 
 def everyone(context: Context, index: int, field: str, path: Path) -> Fix | None:
@@ -86,7 +101,9 @@ def other_field(context: Context, index: int, field: str, right: str, path: Path
         return take_out(context, path)
     made = replace(rule, users=rule.user_groups, user_groups=rule.users)
     says = f"renamed {field} of rules[{index}] to {right}"
-    return Fix(says, (Edit(Do.RENAME, ("rules", index, field), right),), (made,), rule.level, rule.level)
+    edits = (Edit(Do.RENAME, ("rules", index, field), right),)
+    # the rule as it was is for those who have such a name after all
+    return Fix(says, edits, (made,), rule.level, rule.level, (rule,))
 
 
 def other_verb(context: Context, index: int, path: Path, verb: str | None) -> Fix | None:
@@ -114,6 +131,8 @@ def other_resource(
     made = GroupResources(group, (meant,), entry.resource_names)
     scope = (replace(rule, resources=(made,)),)
     says = f"wrote {meant} in rules[{index}]" + (f' with group "{group}"' if group != entry.group else "")
+    position = path[-1]
+    old = entry.resources[position] if isinstance(position, int) else ""
     edits: tuple[Edit, ...] = (Edit(Do.REPLACE, path, meant),)
     if group != entry.group and len(entry.resources) > 1:
         content: dict[str, Content] = {"group": group, "resources": [meant]}
@@ -127,7 +146,9 @@ def other_resource(
             Edit(Do.REPLACE, (*path[:4], "group"), group) if stated else Edit(Do.MEMBER, path[:4], group, "group")
         )
         edits = (*edits, of_group)
-    return Fix(says, edits, scope, rule.level, rule.level)
+    return Fix(
+        says, edits, scope, rule.level, rule.level, _alone(context.policy.rules if context.policy else (), path, old)
+    )
 
 
 def without_names(context: Context, path: Path) -> Fix | None:

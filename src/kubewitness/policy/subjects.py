@@ -13,6 +13,7 @@ from kubewitness.policy.findings import Content, Context, Do, Edit, Fix
 from kubewitness.policy.match import ANY_GROUP
 from kubewitness.policy.prove.answer import TooHardError
 from kubewitness.policy.prove.topics import Decided, deciders
+from kubewitness.policy.prove.universe import SUBRESOURCE_VERBS
 from kubewitness.policy.types import GroupResources, Policy, PolicyRule
 
 READS = ("get", "list", "watch")
@@ -88,16 +89,22 @@ def guard(
     None when the rule matches none of them (with these verbs).
     """
     rule = policy.rules[index]
-    kept = tuple(verb for verb in rule.verbs or verbs if not verbs or verb in verbs)
-    if verbs and not kept:
+    kept = kept_verbs(rule, names, verbs)
+    if not kept and (verbs or rule.verbs):
         return None
     found = {name: within(rule, entry(name)) for name in names.split()}
     entries = tuple(one for parts in found.values() for one in parts)
     if not entries:
         return None
+    # names with an asterisk match nobody
+    users, groups = (tuple(name for name in names if "*" not in name) for names in (rule.users, rule.user_groups))
+    if (rule.users and not users) or (rule.user_groups and not groups):
+        return None
     made = replace(
         rule,
         level=level,
+        users=users,
+        user_groups=groups,
         verbs=kept,
         resources=_joined(entries),
         omit_stages=() if rule.level is Level.NONE else rule.omit_stages,
@@ -106,6 +113,13 @@ def guard(
     says = f"put a rule with level {level.value} for {', '.join(n for n in found if found[n])} above rules[{index}]"
     edit = Edit(Do.INSERT, ("rules", index), rule_content(made))
     return Fix(says, (edit,), (made,), level, level)
+
+
+def kept_verbs(rule: PolicyRule, names: str, verbs: Sequence[str]) -> tuple[str, ...]:
+    """Give those of these verbs (() is any) that a rule has and that requests for these resources can have."""
+    if not verbs and all("/" in name for name in names.split()):
+        return tuple(verb for verb in rule.verbs if verb in SUBRESOURCE_VERBS)
+    return tuple(verb for verb in rule.verbs or verbs if not verbs or verb in verbs)
 
 
 def _joined(entries: Sequence[GroupResources]) -> tuple[GroupResources, ...]:

@@ -10,7 +10,7 @@ from kubewitness.keep.seal import merkle, tiles
 from kubewitness.keep.seal.checkpoint import parse_checkpoint
 from kubewitness.keep.seal.note import parse_note
 from kubewitness.keep.store import tree as module
-from kubewitness.keep.store.errors import DamagedError
+from kubewitness.keep.store.errors import DamagedError, LockedError
 from kubewitness.keep.store.tree import Tree
 from tests.keep.store.build import made, opened, raws, segment, store
 from tests.model import merkle as model
@@ -75,8 +75,7 @@ def test_a_tree_grows_with_its_store(tmp_path, monkeypatch, settle, step):
             assert tree.grow(log.end) is None
             check(tmp_path, log.end)
         if n % 20 == 19:
-            if n == 39:
-                tree.close()
+            (tree.close if n == 39 else tree.abandon)()
             tree = grown(tmp_path)
             assert tree.signed_size == published(tmp_path).size
     tree.grow(log.end)
@@ -156,6 +155,7 @@ def test_a_store_that_is_not_what_was_signed_is_refused(tmp_path, case):
     tree = grown(tmp_path)
     tree.grow(20)
     tree.grow(30)
+    tree.abandon()
     change, message = TAMPERED[case]
     change(tmp_path)
     heads = sorted(p.name for p in (tmp_path / "heads").iterdir())
@@ -197,8 +197,32 @@ def test_a_head_is_on_the_disk_before_it_is_shown(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="no"):
         tree.grow(20)
     monkeypatch.undo()
+    tree.abandon()
     assert (tmp_path / "heads" / "20").exists()
     assert not (tmp_path / "tiles" / "checkpoint").exists()
     tree = grown(tmp_path)
     tree.grow(20)
     check(tmp_path, 20)
+
+
+def test_two_do_not_seal_one_log(tmp_path):
+    """A process that a killed server left behind may still be at work."""
+    made(tmp_path, 10)
+    tree = grown(tmp_path)
+    with pytest.raises(LockedError, match="another process seals"):
+        grown(tmp_path)
+    tree.abandon()
+    grown(tmp_path).close()
+
+
+def test_what_only_came_again_has_no_leaf(tmp_path):
+    """A block that also notes Events that came through a second door is sealed like any other."""
+    log = opened(tmp_path)
+    store(log, raws(0, 3), "webhook:a")
+    store(log, raws(0, 3), "tail:b")
+    store(log, raws(3, 2), "tail:b")
+    log.close()
+    tree = grown(tmp_path)
+    tree.grow(5)
+    assert tree.size == 5
+    tree.close()

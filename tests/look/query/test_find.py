@@ -55,7 +55,8 @@ def _by_engine(events: Events, question: dict[str, list[str]], stages: Literal["
 
 
 def _by_find(found: Found) -> object:
-    rows = [plain(row_maker(COLUMNS, hit.context)(hit.event)) for hit in found.hits]
+    make = row_maker(COLUMNS)
+    rows = [plain(make(hit.event, hit.context)) for hit in found.hits]
     return rows, [hit.raw for hit in found.hits], found.account
 
 

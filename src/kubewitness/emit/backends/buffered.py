@@ -30,7 +30,7 @@ class Buffered:
         self._metrics = metrics
         self._batcher = Batcher(options, time.monotonic_ns())
         self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._work, name=f"audit-{NAME}")
+        self._thread = threading.Thread(target=self._work, name=f"audit-{NAME}", daemon=True)
         self._senders = ThreadPoolExecutor(in_flight_max, f"audit-{NAME}") if in_flight_max > 1 else None
         self._in_flight = threading.BoundedSemaphore(in_flight_max)
         self.name = f"{NAME}<{backend.name}>"

@@ -33,6 +33,7 @@ BATCH_MAX_BYTES = 8 * 1024 * 1024
 BACKOFF_MAX_NS = 60_000_000_000
 SYNC_NS = 100_000_000
 _SECOND_NS = 1_000_000_000
+_random = random.Random()  # noqa: S311 - spreads retries, hides nothing
 # what says that the receiver will not have this body, however often it comes
 _CONTENT_CODES = frozenset((400, 413, 422))
 
@@ -58,7 +59,7 @@ class Courier:
         initial_backoff_ns: int,
         refuse: Callable[[bytes, str], None],
         now_ns: int,
-        jitter: Callable[[], float] = random.random,
+        jitter: Callable[[], float] = _random.random,
     ) -> None:
         self._spool = spool
         self._sends = sends
@@ -163,7 +164,7 @@ class Spooled:
         self._changed = threading.Condition()
         self._is_closing = False
         self._sync_ns: int | None = None
-        self._thread = threading.Thread(target=self._work, name="audit-webhook-spool")
+        self._thread = threading.Thread(target=self._work, name="audit-webhook-spool", daemon=True)
         metrics.watch("spool_bytes", "Bytes that wait in the spool of the webhook", lambda: spool.used_bytes)
         metrics.watch("spool_events", "Events that wait in the spool of the webhook", lambda: spool.waiting)
 

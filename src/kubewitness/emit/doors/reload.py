@@ -110,7 +110,8 @@ class PolicyWatcher:
 
     def start(self, interval_ns: int) -> None:
         """Look every so often from now on."""
-        self._thread = threading.Thread(target=self._work, args=(interval_ns / _SECOND_NS,), name="audit-policy-reload")
+        seconds = interval_ns / _SECOND_NS
+        self._thread = threading.Thread(target=self._work, args=(seconds,), name="audit-policy-reload", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:

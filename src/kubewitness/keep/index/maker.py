@@ -107,8 +107,17 @@ class IndexMaker:
         """The index after the last Event that was taken in."""
         return self.manifest.end
 
-    def advance(self, until: int | None = None, *, at_least: int = 1, is_final: bool = False) -> int:
+    def advance(
+        self,
+        until: int | None = None,
+        *,
+        at_least: int = 1,
+        is_final: bool = False,
+        told: Callable[[int], None] = lambda _: None,
+    ) -> int:
         """Take in the Events below `until` if there are `at_least` so many; give the new end. Raises OSError.
+
+        `told` hears after each batch how far the index is.
 
         Nothing is promised about Events that are not durable: say `until` where a writer is at work.
         """
@@ -118,6 +127,7 @@ class IndexMaker:
             for batch, unread in self._batches(until):
                 self._take_in(batch, unread, is_final=is_final)
                 self._merge()
+                told(self.end)
         except BaseException:
             self._tail = self._new_tail()  # what was read and not written is read again
             raise

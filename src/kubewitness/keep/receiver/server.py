@@ -59,6 +59,7 @@ class Receiver:
         limits: Limits | None = None,
         metrics: ReceiverMetrics | None = None,
         on_refused: Callable[[Refusal, str], None] = lambda *_: None,
+        on_answered: Callable[[str, int], None] = lambda *_: None,
     ) -> None:
         """Be ready to listen. `intake` gives what takes the bodies of a cluster, None while its store is not open."""
         self.limits = limits or Limits()
@@ -66,6 +67,7 @@ class Receiver:
         self._admission = admission
         self._intake = intake
         self._on_refused = on_refused
+        self._on_answered = on_answered
         self._connections: set[Connection] = set()
         self._of_cluster: Counter[str] = Counter()
         self._reserved: Counter[str] = Counter()
@@ -209,6 +211,7 @@ class Receiver:
         """Count an answer."""
         metrics, cluster = self.metrics, caller.cluster
         if status:
+            self._on_answered(cluster, status)
             metrics.requests.labels(cluster, str(status)).inc()
             metrics.seconds.labels(cluster).observe(seconds)
         if outcome is None:

@@ -33,14 +33,16 @@ class Record:
     kept: Kept
     received_ns: int
     source: str
+    identity: bytes | None = None
+    """The keyed identity, of an Event of which something was never written."""
 
 
 def records(block: Block) -> Iterator[Record]:
     """Give the Events of a block, one by one."""
     index = block.first
     for commit in block.commits:
-        for kept in commit.events:
-            yield Record(index, kept, commit.received_ns, commit.source)
+        for number, kept in enumerate(commit.events):
+            yield Record(index, kept, commit.received_ns, commit.source, commit.identities.get(number))
             index += 1
 
 

@@ -17,7 +17,7 @@ from kubewitness.keep.seal import leaf, merkle, tiles
 from kubewitness.keep.seal.checkpoint import Checkpoint, parse_checkpoint
 from kubewitness.keep.seal.errors import LeafError, NoteError, TileError
 from kubewitness.keep.seal.note import Signer, format_note, parse_note, sign
-from kubewitness.keep.store.errors import DamagedError
+from kubewitness.keep.store.errors import DamagedError, LockedError
 from kubewitness.keep.store.reader import Lost, Tail
 from kubewitness.keep.store.segment import Block
 from kubewitness.keep.store.tilefiles import TileFiles
@@ -26,12 +26,15 @@ HEADS = "heads"
 TILES = "tiles"
 CHECKPOINT = "checkpoint"
 SETTLED = "settled"
+LOCK = "seal.lock"
 SETTLE_EVENTS = 65_536  # what a start may have to make again; a second of work
 
 
 def block_leaves(block: Block) -> Iterator[bytes]:
     """Give the entries of a block's Events, in order. Raises LeafError."""
     for commit in block.commits:
+        if not commit.events:
+            continue  # it only notes what came again, and has no salts
         salts = commit.secret.expand(len(commit.events))
         yield from leaf.leaves(commit.events, leaf.envelope(commit.received_ns, commit.source), salts)
 
@@ -78,10 +81,22 @@ class Tree:
     """The tree of one store. After an OSError take it up again with another `Tree`, which makes new files."""
 
     def __init__(self, root: Directory, origin: str, signers: Sequence[Signer]) -> None:
-        """Take up the tree where its heads say it is. Raises DamagedError, OSError.
+        """Take up the tree where its heads say it is. Raises LockedError, DamagedError, OSError.
 
-        To be called with the store recovered, by the process that holds its lock, or is its only sealer.
+        To be called with the store recovered. Until it is closed or abandoned no other `Tree` is made of this store:
+        a server that was killed may have left a process that seals what is there.
         """
+        try:
+            self._lock = root.lock(LOCK)
+        except BlockingIOError as exc:
+            raise LockedError("another process seals this log") from exc
+        try:
+            self._open(root, origin, signers)
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def _open(self, root: Directory, origin: str, signers: Sequence[Signer]) -> None:
         self.origin = origin
         self._signers = signers
         self._head_directory = root.enter(HEADS)
@@ -158,6 +173,7 @@ class Tree:
         """Let go as it is, as after an error: what was not settled is made again by the next start."""
         self._head_directory.close()
         self._tile_directory.close()
+        self._lock.close()
 
     def _published(self) -> int:
         """Give the size of the head that others see, -1 for none."""

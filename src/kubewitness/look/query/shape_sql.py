@@ -39,32 +39,29 @@ _MANAGED_PATHS = (
     "$.items[*].metadata.managedFields",
     "$.rows[*].object.metadata.managedFields",
 )
-# what kube-apiserver writes around the texts of an event: 268 bytes always, more for what is there
-_TEXTS = (
-    "level", "audit_id", "stage", "request_uri", "verb", "username", "user_uid", "user_agent", "resource", "namespace",
-    "name", "object_uid", "api_group", "api_version", "resource_version", "subresource", "message", "reason", "status",
-    "impersonated_username",
-)  # fmt: skip
-_AROUND = {
-    "groups": 11, "source_ips": 0, "user_uid": 9, "user_extra": 13, "annotations": 19, "resource": 26,
-    "namespace": 15, "name": 10, "object_uid": 9, "api_group": 13, "api_version": 16, "resource_version": 20,
-    "subresource": 17, "code": 46, "message": 33, "details": 11, "impersonated_username": 45,
+# what kube-apiserver writes of an event, put together from columns: 304 bytes always, texts as long as they are
+_EACH = ("request_uri", "username", "user_agent", "namespace", "name", "message")
+_OF_SHAPE = ("level", "stage", "verb", "resource", "subresource", "api_group")
+# members of which it is enough to know whether they are there
+_PRESENT = {
+    "namespace": 15, "name": 10, "object_uid": 45, "api_version": 18, "resource_version": 26, "code": 46, "message": 40,
+    "reason": 12, "details": 60, "user_uid": 36, "impersonated_username": 90,
 }  # fmt: skip
-_PLAIN_BYTES = " + ".join(
-    (
-        "268",
-        *(f"coalesce(strlen({column}), 0)" for column in _TEXTS),
-        *(f"CASE WHEN {column} IS NULL THEN 0 ELSE {size} END" for column, size in _AROUND.items() if size),
-        *(
-            f"coalesce(strlen(array_to_string({column}, '___')) + 3, 0)"
-            for column in ("groups", "source_ips", "impersonated_groups")
-        ),
-        *(
-            f"coalesce(strlen({column}::VARCHAR) + 3 * cardinality({column}), 0)"
-            for column in ("user_extra", "annotations")
-        ),
-        "coalesce(strlen(details), 0)",
-    )
+_PLAIN_BYTES = " + ".join(["304", *(f"coalesce(strlen({one}), 0)" for one in _EACH)])
+_STORE_BYTES = " + ".join(
+    [
+        *(f"{size} * count({one})" for one, size in _PRESENT.items()),
+        "count(resource) * 26 + count(subresource) * 17 + count(api_group) * 13",
+    ]
+)
+_READ_FOR_STORE = tuple(one for one in _PRESENT if one not in ("namespace", "name"))
+# lists and maps take as long to read as all the rest, and differ by user more than by request: so many events tell
+_SAMPLE_EVENTS = 200_000
+_NESTED = (
+    "coalesce(strlen(array_to_string(groups, '___')) + 14, 0) + "
+    "coalesce(strlen(array_to_string(source_ips, '___')) + 3, 0) + "
+    "coalesce(strlen(user_extra::VARCHAR) + 3 * cardinality(user_extra) + 13, 0) + "
+    "coalesce(strlen(annotations::VARCHAR) + 3 * cardinality(annotations) + 19, 0)"
 )
 
 
@@ -75,7 +72,8 @@ def weights_of(interest: Interest) -> dict[str, tuple[str, str]]:
     """
     Write the weights that `shape_sql` adds up: over the raw line, and over the columns of a store.
 
-    A store keeps no line lengths in its index: there the size of an event is put together from its columns, within 1 %.
+    A store keeps no line lengths in its index: there the size of an event is put together from its columns (see
+    `_STORE_BYTES`), in all within 1 %.
     """
     weights = {
         "_bytes": ("strlen(json) + 1", f"{_PLAIN_BYTES} + {_body('request_object')} + {_body('response_object')}"),
@@ -90,9 +88,11 @@ def weights_of(interest: Interest) -> dict[str, tuple[str, str]]:
     return weights
 
 
-def shape_sql(interest: Interest) -> str:
+def shape_sql(interest: Interest, *, is_store: bool = False) -> str:
     """Write the SELECT; its rows go to `traffic_of`."""
-    shapes = _shape_select(interest)
+    shapes = _shape_select(interest, is_store=is_store)
+    if is_store:
+        shapes = _with_nested(shapes, interest)
     nothing = ", ".join(f"NULL AS {name}" for name in _DIMENSIONS)
     sizes = ", ".join(f"0 AS {name}" for name in COLUMNS[15:22])
     return (
@@ -104,7 +104,33 @@ def shape_sql(interest: Interest) -> str:
     )
 
 
-def _shape_select(interest: Interest) -> str:
+def _with_nested(shapes: str, interest: Interest) -> str:
+    """Add what lists and maps take, from a sample: by user, or by kind of user for one whom the sample lacks."""
+    early = "coalesce(stage = 'RequestReceived', FALSE)"
+    kind = "split_part(coalesce(username, ''), ':', 2)"
+    sample = (
+        f"SELECT {_user(interest)} AS username, {early} AS early, avg({_NESTED}) AS size, count(*) AS n FROM (SELECT "
+        f"username, stage, groups, source_ips, user_extra, annotations FROM events LIMIT {_SAMPLE_EVENTS}) GROUP BY ALL"
+    )
+    kinds = f"SELECT {kind} AS kind, early, sum(size * n) / sum(n) AS size FROM sample GROUP BY ALL"
+    texts = " + ".join(f"coalesce(strlen({one}), 0)" for one in _OF_SHAPE)
+    mean = "(SELECT sum(size * n) / sum(n) FROM sample)"
+    return (
+        f"WITH sample AS MATERIALIZED ({sample}), kinds AS MATERIALIZED ({kinds}) SELECT shapes.* REPLACE ("
+        f"(bytes + events * ({texts} + coalesce(sample.size, kinds.size, {mean})))::BIGINT AS bytes) "
+        f"FROM ({shapes}) AS shapes LEFT JOIN sample ON sample.username IS NOT DISTINCT FROM shapes.username "
+        "AND sample.early = (shapes.stage = 'RequestReceived') LEFT JOIN kinds ON "
+        f"kinds.kind = {kind.replace('username', 'shapes.username')} "
+        "AND kinds.early = (shapes.stage = 'RequestReceived')"
+    )
+
+
+def _shape_select(interest: Interest, *, is_store: bool) -> str:
+    more = f" + {_STORE_BYTES}" if is_store else ""
+    numbers = ", ".join((*WEIGHTS, *(_READ_FOR_STORE if is_store else ())))
+    # the real columns, where dimensions of the same name stand for many values
+    numbers += ", namespace AS real_namespace, name AS real_name" if is_store else ""
+    more = more.replace("count(namespace)", "count(real_namespace)").replace("count(name)", "count(real_name)")
     has_reference = "coalesce(name, namespace, subresource, api_group, api_version) IS NOT NULL"
     kind_of = (
         f"CASE WHEN resource IS NOT NULL OR (request_uri IS NULL AND {has_reference}) THEN {_REFERENCE} "
@@ -120,13 +146,14 @@ def _shape_select(interest: Interest) -> str:
         f"coalesce(stage, 'ResponseComplete') AS stage, verb, {_user(interest)} AS username, "
         f"{_member(interest)} AS member, resource, subresource, api_group, "
         f"{_namespace(interest)} AS namespace, {_name(interest)} AS name, request_uri, "
-        f"coalesce(code >= 400, FALSE) AS failed, {', '.join(WEIGHTS)} FROM events"
+        f"coalesce(code >= 400, FALSE) AS failed, {numbers} FROM events"
     )
     return (
         f"SELECT kind_of, level, stage, verb, username, member, resource, subresource, api_group, namespace, name, "
         f"CASE WHEN kind_of = {_PATH} THEN {_path(interest)} END AS path, "
         f"CASE WHEN kind_of = {_URL} THEN {_uri(interest)} END AS uri, failed, count(*) AS events, "
-        "sum(_bytes)::BIGINT AS bytes, sum(_request)::BIGINT AS request_body, sum(_response)::BIGINT AS response_body, "
+        f"(sum(_bytes){more})::BIGINT AS bytes, "
+        "sum(_request)::BIGINT AS request_body, sum(_response)::BIGINT AS response_body, "
         "sum(_request::DOUBLE * _request) AS request_squares, sum(_response::DOUBLE * _response) AS response_squares, "
         "sum(_request_managed)::BIGINT AS request_managed, sum(_response_managed)::BIGINT AS response_managed "
         f"FROM ({rows}) GROUP BY ALL"
@@ -135,6 +162,8 @@ def _shape_select(interest: Interest) -> str:
 
 def _body(column: str) -> str:
     """Write the size of a body: kube-apiserver escapes <, > and &, the engine's JSON does not."""
+    if column.endswith("_object"):  # a store: that is not worth half as much time again
+        return f"CASE WHEN {column} IS NULL THEN 0 ELSE strlen({column}) + {_NAME_BYTES[column]} END"
     escaped = column
     for letter in "<>&":
         escaped = f"replace({escaped}, '{letter}', '------')"
@@ -172,11 +201,10 @@ def _namespace(interest: Interest) -> str:
     if not interest.namespaces:
         return "NULL::VARCHAR"
     named = _list(sorted(interest.namespaces))
-    real = f"CASE WHEN {policy_sql.NAMESPACE_IN_DOUBT} THEN {policy_sql.URL_NAMESPACE} ELSE namespace END"
-    # a body fills only what the URL leaves open: what is neither named nor absent is something else in any case
     return (
-        f"CASE WHEN coalesce(namespace, '') = '' THEN '' WHEN namespace NOT IN ({named}) AND "
-        f"NOT ({policy_sql.NAMESPACE_IN_DOUBT}) THEN '{OTHER}' ELSE {_named(real, named)} END"
+        f"CASE WHEN coalesce(namespace, '') = '' THEN '' "
+        f"WHEN {policy_sql.NAMESPACE_IN_DOUBT} THEN {_named(policy_sql.URL_NAMESPACE, named)} "
+        f"WHEN namespace IN ({named}) THEN namespace ELSE '{OTHER}' END"
     )
 
 
@@ -218,52 +246,40 @@ def traffic_of(rows: Iterable[Sequence[Any]], interest: Interest) -> Traffic:
     shapes: list[Shape] = []
     first = last = None
     busiest = minutes = 0
+    requests: dict[tuple[Any, ...], Attributes] = {}
     for row in rows:
-        found = dict(zip(COLUMNS, row, strict=True))
-        if found["kind_of"] < 0:
-            first, last, busiest, minutes = found["first"], found["last"], found["busiest"] or 0, found["minutes"]
-        else:
-            shapes.append(_shape(found, interest))
+        if row[0] < 0:
+            first, last, busiest, minutes = row[-4], row[-3], row[-2] or 0, row[-1]
+            continue
+        key = (row[0], *row[3:13])
+        request = requests.get(key) or requests.setdefault(key, _attributes(key, interest.groups))
+        shapes.append(Shape(request, _LEVELS[row[1]], _STAGES[row[2]], *row[13:22]))
     return Traffic(tuple(shapes), first, last, busiest, minutes)
 
 
-def _shape(row: dict[str, Any], interest: Interest) -> Shape:
-    return Shape(
-        _attributes(row, interest),
-        Level(row["level"]),
-        Stage(row["stage"]),
-        row["failed"],
-        row["events"],
-        row["bytes"],
-        row["request_body"],
-        row["response_body"],
-        row["request_squares"],
-        row["response_squares"],
-        row["request_managed"],
-        row["response_managed"],
-    )
+_LEVELS = {level.value: level for level in Level}
+_STAGES = {stage.value: stage for stage in Stage}
 
 
-def _attributes(row: dict[str, Any], interest: Interest) -> Attributes:
-    user = row["username"]
+def _attributes(key: tuple[Any, ...], interesting: Sequence[str]) -> Attributes:
+    kind_of, verb, user, member, resource, subresource, api_group, namespace, name, path, uri = key
     groups = None
     if user is not None:
-        digits = row["member"] or ""
-        groups = tuple(group for group, digit in zip(interest.groups, digits, strict=False) if digit == "1")
-    verb = row["verb"] or ""
-    if row["kind_of"] == _URL:
-        return info_from_uri(verb, row["uri"]).attributes(user, groups)
-    if row["kind_of"] == _PATH:
-        return Attributes(verb, user, groups, path=row["path"])
+        groups = tuple(group for group, digit in zip(interesting, member or "", strict=False) if digit == "1")
+    verb = verb or ""
+    if kind_of == _URL:
+        return info_from_uri(verb, uri or "").attributes(user, groups)
+    if kind_of == _PATH:
+        return Attributes(verb, user, groups, path=path or "")
     return Attributes(
         verb,
         user,
         groups,
-        row["namespace"] or "",
-        row["api_group"] or "",
+        namespace or "",
+        api_group or "",
         "",
-        row["resource"] or "",
-        row["subresource"] or "",
-        row["name"] or "",
+        resource or "",
+        subresource or "",
+        name or "",
         resource_request=True,
     )

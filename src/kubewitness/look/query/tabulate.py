@@ -36,10 +36,11 @@ STORED = tuple(column for column in COLUMNS if column not in COMPUTED)
 FROM_BLOCK = ("source", "dialect", "redacted", "log_index", "log_time")
 ORDER = "resource, verb, username, received, log_index"
 """Rows of a file that are alike stand together: a tenth smaller, and whole groups of rows can be passed over."""
-_HOT, _FINAL = 3, 9
+_HOT, _FINAL = 3, 6
 _ROW_GROUP = 122_880
 _MOST_HOURS = 64  # who sends us times decides on hours: beyond this many in a batch the rest share a folder
 _OTHER = "date=other/hour=other"
+_HOUR = "strftime(coalesce(received, log_time), 'date=%Y-%m-%d/hour=%H')"
 _LONG_LINE_BYTES = 32 << 20
 _REDACTED: Mapping[int, tuple[str, ...]] = {
     int(group): tuple(name for name, of in MEMBERS.items() if of == group) or ("requestURI",) for group in Group
@@ -80,7 +81,7 @@ class Lines:
             for kept in events:
                 line = kept.line
                 if kept.removed or kept.tombstone is not None:
-                    self.redacted[len(self.lines)] = _missing(kept)
+                    self.redacted[len(self.lines)] = missing(kept)
                     line = b'{"stage":"ResponseComplete"}' if kept.tombstone else _without_uri(kept)
                 if b"\n" in line or b"\r" in line:
                     line = line.replace(b"\n", b" ").replace(b"\r", b" ")
@@ -96,8 +97,8 @@ class Lines:
         return index + place - first
 
 
-def _missing(kept: Kept) -> tuple[str, ...]:
-    """Name the members that are not there, or not whole."""
+def missing(kept: Kept) -> tuple[str, ...]:
+    """Name the members of an Event that are not there, or not whole."""
     if kept.tombstone is not None:
         return _MEMBERS
     return tuple(sorted({name for group in kept.removed for name in _REDACTED[group]}))
@@ -118,9 +119,9 @@ class Loader:
         self._cluster = cluster
 
     def load(
-        self, table: str, lines: Lines, columns: Sequence[str], reads: Iterable[str], tests: Iterable[str] = ()
+        self, name: str, lines: Lines, columns: Sequence[str], reads: Iterable[str], tests: Iterable[str] = ()
     ) -> list[Unread]:
-        """Add a row for each line to a table, which is made if it is not there; tell which lines have none."""
+        """Make a view of this name with a row for each line; tell which lines have none."""
         from kubewitness.look.query.sql import derived_columns
 
         relation = Relation(derived_columns(), os.urandom(8).hex(), self._cluster)
@@ -132,31 +133,39 @@ class Loader:
         rows = relation.select(reads.union(tests), columns, self._path(0), options, key=Key.NONE)
         run = self._connection.execute
         run(
-            f"CREATE OR REPLACE TEMP TABLE _lines AS SELECT {names}, CASE WHEN _odd THEN TRUE END AS _odd FROM ({rows})"
+            f"CREATE OR REPLACE TEMP TABLE {name}_lines AS "
+            f"SELECT {names}, CASE WHEN _odd THEN TRUE END AS _odd FROM ({rows})"
         )
-        if self._count("_lines") == len(lines.lines):
-            odd = [place for (place,) in run("SELECT rowid FROM _lines WHERE _odd ORDER BY rowid").fetchall()]
+        if self._count(f"{name}_lines") == len(lines.lines):
+            odd = [place for (place,) in run(f"SELECT rowid FROM {name}_lines WHERE _odd ORDER BY rowid").fetchall()]
         else:  # the engine did not see the lines as we do: none of its rows can be placed
-            run("DELETE FROM _lines")
+            run(f"DELETE FROM {name}_lines")
             odd = list(range(len(lines.lines)))
-        unread = self._mend(relation, lines, odd, reads, columns, longest)
-        self._number(lines)
-        joined = ", ".join(f"n.{identifier(c)}" if c in FROM_BLOCK else f"l.{identifier(c)}" for c in columns)
-        source = (
-            "SELECT rowid AS _place, * FROM _lines WHERE _odd IS NULL "
-            "UNION ALL BY NAME SELECT s.place AS _place, m.* FROM _mended m "
-            "JOIN _spots s ON s.row_at = m.rowid WHERE NOT m._odd"
-        )
-        run(
-            f"CREATE TEMP TABLE IF NOT EXISTS {table} AS SELECT {names} FROM _lines LIMIT 0; "
-            f"INSERT INTO {table} SELECT {joined} FROM ({source}) l JOIN _numbers n ON n.place = l._place"
-        )
-        run("DROP TABLE _lines; DROP TABLE _mended; DROP TABLE _spots; DROP TABLE _numbers")
+        unread = self._mend(name, relation, lines, odd, reads, columns, longest) if odd else []
+        self._number(name, lines)
         self._write(self._fds[0], ())
+        joined = ", ".join(f"n.{identifier(c)}" if c in FROM_BLOCK else f"l.{identifier(c)}" for c in columns)
+        rows = f"SELECT rowid AS _place, {names} FROM {name}_lines WHERE _odd IS NULL"
+        if odd:
+            rows += (
+                f" UNION ALL SELECT s.place AS _place, {names} FROM {name}_mended m "
+                f"JOIN {name}_spots s ON s.row_at = m.rowid WHERE NOT m._odd"
+            )
+        run(
+            f"CREATE OR REPLACE TEMP VIEW {name} AS "
+            f"SELECT {joined} FROM ({rows}) l JOIN {name}_numbers n ON n.place = l._place"
+        )
         return unread
+
+    def unload(self, name: str) -> None:
+        """Give the memory of a view back."""
+        self._connection.execute(f"DROP VIEW {name}")
+        for part in ("lines", "mended", "spots", "numbers"):
+            self._connection.execute(f"DROP TABLE IF EXISTS {name}_{part}")
 
     def _mend(
         self,
+        name: str,
         relation: Relation,
         lines: Lines,
         odd: Sequence[int],
@@ -164,7 +173,7 @@ class Loader:
         columns: Sequence[str],
         longest: int,
     ) -> list[Unread]:
-        """Read odd lines as the tolerant path does, into `_mended`; `_spots` tells where each stood."""
+        """Read odd lines as the tolerant path does, into a table; another tells where each stood."""
         from kubewitness.event.decode import normalise
 
         unread: list[Unread] = []
@@ -184,31 +193,32 @@ class Loader:
         names = ", ".join(identifier(column) for column in columns)
         run = self._connection.execute
         run(
-            "CREATE OR REPLACE TEMP TABLE _mended AS "
+            f"CREATE OR REPLACE TEMP TABLE {name}_mended AS "
             f"SELECT {names}, CASE WHEN _odd THEN TRUE ELSE FALSE END AS _odd FROM ({rows})"
         )
-        run("CREATE OR REPLACE TEMP TABLE _spots (row_at BIGINT, place BIGINT)")
+        run(f"CREATE OR REPLACE TEMP TABLE {name}_spots (row_at BIGINT, place BIGINT)")
         if places:
             run(
-                "INSERT INTO _spots SELECT unnest(?::BIGINT[]), unnest(?::BIGINT[])", [list(range(len(places))), places]
+                f"INSERT INTO {name}_spots SELECT unnest(?::BIGINT[]), unnest(?::BIGINT[])",
+                [list(range(len(places))), places],
             )
-        for (at,) in run("SELECT rowid FROM _mended WHERE _odd").fetchall():
+        for (at,) in run(f"SELECT rowid FROM {name}_mended WHERE _odd").fetchall():
             index = lines.index_of(places[at])
             unread.append(Unread(index, index + 1, "the engine cannot read it"))
         return unread
 
-    def _number(self, lines: Lines) -> None:
+    def _number(self, name: str, lines: Lines) -> None:
         """Make a table of what is known of each line besides its bytes."""
         run = self._connection.execute
         run(
-            "CREATE OR REPLACE TEMP TABLE _numbers "
+            f"CREATE OR REPLACE TEMP TABLE {name}_numbers "
             "(place BIGINT, log_index BIGINT, source VARCHAR, dialect VARCHAR, log_time TIMESTAMP, redacted VARCHAR[])"
         )
         columns: list[list[object]] = [list(values) for values in zip(*lines.spans, strict=True)] or [[]] * 5
         columns.append([dialect_of(str(source)) for source in columns[3]])
         columns[4] = [int(str(ns)) // 1000 for ns in columns[4]]
         run(
-            "INSERT INTO _numbers SELECT place + k, first + k, source, dialect, make_timestamp(us), NULL "
+            f"INSERT INTO {name}_numbers SELECT place + k, first + k, source, dialect, make_timestamp(us), NULL "
             "FROM (SELECT *, unnest(range(count)) AS k FROM ("
             "SELECT unnest(?::BIGINT[]) AS place, unnest(?::BIGINT[]) AS count, "
             "unnest(?::BIGINT[]) AS first, unnest(?::VARCHAR[]) AS source, unnest(?::BIGINT[]) AS us, "
@@ -217,7 +227,10 @@ class Loader:
         )
         for members in set(lines.redacted.values()):
             places = [place for place, missing in lines.redacted.items() if missing == members]
-            run("UPDATE _numbers SET redacted = ? WHERE place IN (SELECT unnest(?::BIGINT[]))", [list(members), places])
+            run(
+                f"UPDATE {name}_numbers SET redacted = ? WHERE place IN (SELECT unnest(?::BIGINT[]))",
+                [list(members), places],
+            )
 
     def _path(self, number: int) -> str:
         return f"/proc/self/fd/{self._fds[number]}"
@@ -269,10 +282,10 @@ class DuckTabulator:
             lines.add(block, begin)
         if not lines.lines:
             return Tabulated((), ())
-        self._connection.execute("DROP TABLE IF EXISTS batch")
         unread = self._loader.load("batch", lines, STORED, WIRE_PATHS)
-        tables = [self._table("batch", hour, lines, level=_FINAL if is_final else _HOT) for hour in self._hours()]
-        self._connection.execute("DROP TABLE batch")
+        level = _FINAL if is_final else _HOT
+        tables = [self._table(folder, where, lines, level) for folder, where in self._hours().items()]
+        self._loader.unload("batch")
         return Tabulated([table for table in tables if table.entry.rows], unread)
 
     def merge(self, parts: Sequence[tuple[Entry, bytes]]) -> Table:
@@ -302,33 +315,30 @@ class DuckTabulator:
         )
         return Table(entry, data)
 
-    def _hours(self) -> list[str | None]:
-        """Give the hours that a batch touches; None stands for all that are too many."""
-        run = self._connection.execute
-        run("ALTER TABLE batch ADD COLUMN _hour VARCHAR")
-        run("UPDATE batch SET _hour = strftime(coalesce(received, log_time), 'date=%Y-%m-%d/hour=%H')")
-        found = run("SELECT _hour FROM batch GROUP BY ALL ORDER BY count(*) DESC, 1").fetchall()
+    def _hours(self) -> dict[str, str]:
+        """Give the folders that a batch goes to, each with the condition for its rows."""
+        found = self._connection.execute(f"SELECT {_HOUR} FROM batch GROUP BY ALL ORDER BY count(*) DESC, 1").fetchall()
         names = [str(hour) for (hour,) in found]
-        if len(names) <= _MOST_HOURS and all(re.fullmatch(r"date=\d{4}-\d\d-\d\d/hour=\d\d", name) for name in names):
-            return list(names)
-        kept = [name for name in names[:_MOST_HOURS] if re.fullmatch(r"date=\d{4}-\d\d-\d\d/hour=\d\d", name)]
-        listed = ", ".join(map(literal, kept)) or "''"
-        run(f"UPDATE batch SET _hour = {literal(_OTHER)} WHERE _hour NOT IN ({listed})")
-        return [*kept, _OTHER]
+        kept = [name for name in names if re.fullmatch(r"date=\d{4}-\d\d-\d\d/hour=\d\d", name)][:_MOST_HOURS]
+        conditions = {name: f"{_HOUR} = {literal(name)}" for name in kept} if len(names) > 1 else {}
+        if len(names) == len(kept) == 1:
+            return {kept[0]: "TRUE"}
+        if len(kept) < len(names):
+            conditions[_OTHER] = f"{_HOUR} NOT IN ({', '.join(map(literal, ['', *kept]))})"
+        return conditions
 
-    def _table(self, table: str, hour: str | None, lines: Lines, level: int) -> Table:
-        where = f"_hour = {literal(str(hour))}"
+    def _table(self, folder: str, where: str, lines: Lines, level: int) -> Table:
         row = self._connection.execute(
             "SELECT count(*), min(log_index), max(log_index), epoch_us(min(received)), epoch_us(max(received)), "
             "count_if(received IS NULL), count_if(redacted IS NOT NULL), "
             "histogram(coalesce(stage, '')), histogram(coalesce(dialect, '')) "
-            f"FROM {table} WHERE {where}"
+            f"FROM batch WHERE {where}"
         ).fetchone()
         assert row is not None  # noqa: S101 - an aggregate has a row
         rows, first, last, min_us, max_us, untimed, redacted, stages, dialects = row
-        data = self._copy(f"SELECT * EXCLUDE (_hour) FROM {table} WHERE {where}", level)
+        data = self._copy(f"SELECT * FROM batch WHERE {where}", level)
         entry = Entry(
-            path=str(hour),
+            path=folder,
             first=first,
             end=last + 1,
             rows=rows,

@@ -69,13 +69,13 @@ class Outside:
 def change_outside(
     old: Policy,
     new: Policy,
-    scope: Sequence[PolicyRule],
-    is_allowed: Callable[[Decision], bool],
+    scopes: Sequence[tuple[Sequence[PolicyRule], Callable[[Decision], bool]]],
     budget_states: int = BUDGET_STATES,
 ) -> Outside | None:
-    """Give the smallest request that is recorded otherwise and lies outside the scope, or gets what is not allowed."""
-    space = Space((*scope, *old.rules, *new.rules))
-    inside = Ordered(tuple((box, 1) for rule in scope for box in space.boxes(rule)), 0)
+    """Give the smallest request that is recorded otherwise, and not as the first scope that holds it allows."""
+    space = Space((*(rule for scope, _ in scopes for rule in scope), *old.rules, *new.rules))
+    boxes = ((box, number) for number, (scope, _) in enumerate(scopes) for rule in scope for box in space.boxes(rule))
+    inside = Ordered(tuple(boxes), _NO_TOPIC)
     lists = [
         Ordered(tuple((box, i) for i, rule in enumerate(policy.rules) for box in space.boxes(rule)), NO_RULE)
         for policy in (old, new)
@@ -85,7 +85,9 @@ def change_outside(
 
     def is_wrong(labels: tuple[int, ...]) -> bool:
         was, becomes = before[labels[1]], after[labels[2]]
-        return written(was) != written(becomes) and not (labels[0] and is_allowed(becomes))
+        if written(was) == written(becomes):
+            return False
+        return labels[0] == _NO_TOPIC or not scopes[labels[0]][1](becomes)
 
     found = search.smallest(is_wrong)
     if not found:

@@ -7,7 +7,7 @@ is no like event nothing is guessed: the answer is None, "unknown".
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kubewitness.event.types import Level, Stage
@@ -57,18 +57,21 @@ class _Sample:
 class Likeness:
     """The bodies of a log, by what they are like."""
 
-    def __init__(self, shapes: Iterable[Shape]) -> None:
+    def __init__(self, requests: Mapping[Attributes, Sequence[Shape]]) -> None:
         self._requests: dict[_Key | bool, _Sample] = {}
         self._responses: dict[_Key | bool, _Sample] = {}
-        received: dict[Attributes, list[int]] = {}
-        complete: dict[Attributes, list[int]] = {}
-        for shape in shapes:
-            if shape.stage is Stage.REQUEST_RECEIVED:
-                _add(received, shape)
-            elif shape.stage is Stage.RESPONSE_COMPLETE:
-                _add(complete, shape)
-                self._learn(shape)
-        self.received_share, self.has_both = _share(received, complete)
+        parts = whole = 0.0
+        for shapes in requests.values():
+            received = [shape for shape in shapes if shape.stage is Stage.REQUEST_RECEIVED]
+            complete = [shape for shape in shapes if shape.stage is Stage.RESPONSE_COMPLETE]
+            for shape in complete:
+                if shape.level is not Level.METADATA:
+                    self._learn(shape)
+            if received and complete:
+                parts += _mean(received)
+                whole += _mean(complete)
+        self.received_share = parts / whole if whole else RECEIVED_SHARE
+        """What a RequestReceived takes of its ResponseComplete without bodies."""
 
     def _learn(self, shape: Shape) -> None:
         key = _key(shape)
@@ -116,17 +119,5 @@ def _key(shape: Shape) -> _Key:
     return request.verb, request.api_group, what, request.subresource, shape.is_failed
 
 
-def _add(found: dict[Attributes, list[int]], shape: Shape) -> None:
-    both = found.setdefault(shape.request, [0, 0])
-    both[0] += shape.events
-    both[1] += shape.plain
-
-
-def _share(received: dict[Attributes, list[int]], complete: dict[Attributes, list[int]]) -> tuple[float, bool]:
-    """Give what a RequestReceived takes of its ResponseComplete, and whether this log has shown it."""
-    parts = whole = 0.0
-    for request, (events, size) in received.items():
-        if request in complete:
-            parts += size / events
-            whole += complete[request][1] / complete[request][0]
-    return (parts / whole, True) if whole else (RECEIVED_SHARE, False)
+def _mean(shapes: Sequence[Shape]) -> float:
+    return sum(shape.plain for shape in shapes) / sum(shape.events for shape in shapes)

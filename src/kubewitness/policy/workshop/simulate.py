@@ -23,6 +23,7 @@ from kubewitness.policy.workshop.likeness import (
 )
 
 _NOT_RECORDED = Decision(Level.NONE, frozenset(), omit_managed_fields=False, rule_index=None)
+_ENDED = (Stage.RESPONSE_COMPLETE, Stage.PANIC)
 
 
 class Effect(enum.Enum):
@@ -95,27 +96,24 @@ class _Judge:
     def __init__(self, policy: Policy, likeness: Likeness) -> None:
         self._compiled: CompiledPolicy = compile_policy(policy)
         self._likeness = likeness
-        self._decided: dict[Attributes, Decision] = {}
 
     def decide(self, request: Attributes) -> Decision:
-        found = self._decided.get(request)
-        if found is None:
-            found = self._decided[request] = self._compiled.decide(request)
-        return found
+        """Decide for all shapes of a request."""
+        return self._compiled.decide(request)
 
-    def outcome(self, shape: Shape, spread: float = 0) -> Outcome:
+    def outcome(self, shape: Shape, decision: Decision, spread: float = 0) -> Outcome:
         """Judge recorded events; `spread` is that of the size they have without bodies."""
-        decision = self.decide(shape.request)
         if decision.level is Level.NONE or shape.stage in decision.omit_stages:
             return Outcome(decision)
         letters = len(decision.level.value) - len(shape.level.value)
         size: float = shape.plain + letters * shape.events
         unknown = 0
-        for one in self._bodies(shape, decision):
-            if one is None:
-                unknown = shape.events
-            else:
-                size, spread = size + one[0], spread + one[1]
+        if decision.level is not Level.METADATA:
+            for one in self._bodies(shape, decision):
+                if one is None:
+                    unknown = shape.events
+                else:
+                    size, spread = size + one[0], spread + one[1]
         return Outcome(decision, shape.events, size, spread, unknown)
 
     def _bodies(self, shape: Shape, decision: Decision) -> Iterator[tuple[float, float] | None]:
@@ -137,23 +135,26 @@ class _Judge:
 
 def simulate(traffic: Traffic, new: Policy, baseline: Policy | None = None) -> Simulation:
     """Judge every shape of a log under a policy, and under the baseline or as it was recorded."""
-    likeness = Likeness(traffic.shapes)
+    requests: dict[Attributes, list[Shape]] = {}
+    for shape in traffic.shapes:
+        requests.setdefault(shape.request, []).append(shape)
+    likeness = Likeness(requests)
     after = _Judge(new, likeness)
     before = _Judge(baseline, likeness) if baseline is not None else None
     lines: list[Line] = []
     contradictions: list[Line] = []
-    for shape in traffic.shapes:
-        recorded = as_recorded(shape)
-        old = before.outcome(shape) if before else recorded
-        line = Line(shape, old, after.outcome(shape))
-        lines.append(line)
-        if before and (not old.is_written or old.decision.level is not shape.level):
-            contradictions.append(line)
-    for shape, spread in _lacking_stages(traffic.shapes, likeness):
-        old = before.outcome(shape, spread) if before else Outcome(_NOT_RECORDED)
-        line = Line(shape, old, after.outcome(shape, spread), is_inferred=True)
-        if old.is_written or line.after.is_written:
+    for request, shapes in requests.items():
+        decision = after.decide(request)
+        past = before.decide(request) if before else _NOT_RECORDED
+        for shape in shapes:
+            old = before.outcome(shape, past) if before else as_recorded(shape)
+            line = Line(shape, old, after.outcome(shape, decision))
             lines.append(line)
+            if before and (not old.is_written or past.level is not shape.level):
+                contradictions.append(line)
+        for shape, spread in _lacking_stages(request, shapes, likeness.received_share, (past, decision)):
+            old = before.outcome(shape, past, spread) if before else Outcome(past)
+            lines.append(Line(shape, old, after.outcome(shape, decision, spread), is_inferred=True))
     return Simulation(traffic, tuple(lines), tuple(contradictions), baseline is not None)
 
 
@@ -163,31 +164,30 @@ def as_recorded(shape: Shape) -> Outcome:
     return Outcome(decision, shape.events, shape.size)
 
 
-def _lacking_stages(shapes: Sequence[Shape], likeness: Likeness) -> Iterator[tuple[Shape, float]]:
-    """Give the stages that these requests went through and the log has none of, with the spread of their size.
+def _lacking_stages(
+    request: Attributes, shapes: Sequence[Shape], share: float, decisions: Sequence[Decision]
+) -> Iterator[tuple[Shape, float]]:
+    """Give the stages of a request that a decision writes and the log has none of, with the spread of their size.
 
     RequestReceived and ResponseComplete come with every request whose user is known, ResponseStarted with the
     long-running ones.
     """
-    found: dict[Attributes, dict[Stage, list[Shape]]] = {}
-    for shape in shapes:
-        found.setdefault(shape.request, {}).setdefault(shape.stage, []).append(shape)
-    for request, stages in found.items():
-        if request.user is None:
-            continue
-        ended = [*stages.get(Stage.RESPONSE_COMPLETE, ()), *stages.get(Stage.PANIC, ())]
-        begun = stages.get(Stage.REQUEST_RECEIVED, [])
-        started = stages.get(Stage.RESPONSE_STARTED, [])
-        share = likeness.received_share
-        if not begun:
-            for shape in ended or started:
-                yield _without_bodies(shape, Stage.REQUEST_RECEIVED, share)
-        if not started and is_long_running(request):
-            for shape in ended or begun:
-                yield _without_bodies(shape, Stage.RESPONSE_STARTED, 1 if ended else 1 / share)
-        if not ended:
-            for shape in started or begun:
-                yield _without_bodies(shape, Stage.RESPONSE_COMPLETE, 1 if started else 1 / share)
+    if request.user is None:
+        return
+    found = {shape.stage for shape in shapes}
+    ends = not found.isdisjoint(_ENDED)
+    lacking = [] if Stage.REQUEST_RECEIVED in found else [Stage.REQUEST_RECEIVED]
+    if Stage.RESPONSE_STARTED not in found and is_long_running(request):
+        lacking.append(Stage.RESPONSE_STARTED)
+    lacking += [] if ends else [Stage.RESPONSE_COMPLETE]
+    # the latest stage that is there tells of the others
+    latest = Stage.RESPONSE_STARTED if Stage.RESPONSE_STARTED in found else Stage.REQUEST_RECEIVED
+    model = _ENDED if ends else (latest,)
+    is_early = model == (Stage.REQUEST_RECEIVED,)
+    for stage in lacking:
+        if any(one.level is not Level.NONE and stage not in one.omit_stages for one in decisions):
+            scale = share if stage is Stage.REQUEST_RECEIVED else 1 / share if is_early else 1
+            yield from (_without_bodies(shape, stage, scale) for shape in shapes if shape.stage in model)
 
 
 def _without_bodies(shape: Shape, stage: Stage, share: float) -> tuple[Shape, float]:

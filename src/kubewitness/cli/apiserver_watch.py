@@ -1,0 +1,244 @@
+"""`apiserver watch`: say what happens to manifest, policy and log, on standard output, to a webhook or to a command."""
+
+import argparse
+import http.client
+import shlex
+import ssl
+import subprocess
+import sys
+import time
+from collections import deque
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from kubewitness.cli.errors import ExitCode, UserError
+from kubewitness.cli.render.printable import printable
+
+if TYPE_CHECKING:
+    from kubewitness.apiserver.integrity import Change, Snapshot, Watched
+    from kubewitness.apiserver.watching import Guard
+
+DESCRIPTION = """\
+Watch over what decides about the log, and over the log: content, mode, owner, deletion, truncation, rewriting, files
+that appear among the static pods. Each change is a JSON object on a line; "alarm" is false for what happens in a
+healthy cluster too, such as rotation.
+
+  kubewitness apiserver watch /etc/kubernetes/manifests/kube-apiserver.yaml
+  kubewitness apiserver watch MANIFEST --post https://alerts.example.com/hook --rescue /var/lib/rescue
+  kubewitness apiserver watch MANIFEST --once --state /var/lib/kubewitness/watch.json       from cron
+
+Policy, webhook kubeconfig and log are those that the manifest names. Who is root on this machine can stop this too:
+send what it says somewhere else (--post), and keep the events somewhere else (`kubewitness serve`).
+With --once ends with 1 when there was an alarm, 5 when it could not be delivered (it is told again the next time).
+"""
+_INTERVAL_S = 2.0
+_DELIVERY_S = 10.0
+_MOST_WAITING = 1_000
+
+
+def add_subcommand(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add `watch`."""
+    parser = subparsers.add_parser(
+        "watch",
+        help="say what happens to manifest, policy and log",
+        description=DESCRIPTION,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("config", metavar="MANIFEST", nargs="?", default="",
+                        help="the manifest or configuration of the server")  # fmt: skip
+    parser.add_argument("--log", metavar="FILE", action="append", default=[], help="watch this log too")
+    parser.add_argument("--file", metavar="FILE", action="append", default=[], help="watch this file too")
+    parser.add_argument("--root", metavar="DIR", type=Path, default=Path("/"),
+                        help="where the server's host has its /; all paths are under it")  # fmt: skip
+    parser.add_argument("--interval", metavar="SECONDS", type=float, default=_INTERVAL_S,
+                        help="between two looks (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--for", metavar="SECONDS", type=float, dest="for_s", help="end after this time")
+    parser.add_argument("--once", action="store_true", help="look once, compare with --state, and end")
+    parser.add_argument("--state", metavar="FILE", type=Path, help="where to keep what was seen; also between starts")
+    parser.add_argument("--rescue", metavar="DIR", type=Path, help="copy a log here when it is deleted while open")
+    parser.add_argument("--post", metavar="URL", help="also post each change there, as JSON")
+    parser.add_argument("--exec", metavar="COMMAND", dest="command", help="also run this, with the change on its input")
+    parser.add_argument("--alarms", action="store_true", help="tell only what a healthy cluster does not do")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Look, compare, tell; once or until stopped."""
+    from kubewitness.apiserver.watching import Guard
+
+    if args.once and args.state is None:
+        raise UserError("--once compares with what was seen before: name --state FILE")
+    if args.rescue is not None and not args.rescue.is_dir():
+        raise UserError(f"{args.rescue}: no such directory")
+    if not args.interval > 0:
+        raise UserError("--interval must be a positive number of seconds")
+    root: Path = args.root
+    guard = Guard(_watched(args), lambda path: root / path.lstrip("/"), _now, args.rescue)
+    teller = Teller(args.post, args.command, only_alarms=args.alarms)
+    kept = _kept(args.state)
+    with closing(guard):
+        guard.begin(kept)
+        if args.once:
+            return _once(args, guard, teller, is_first=not kept)
+        _begin(guard)
+        return _go_on(args, guard, teller)
+
+
+def _once(args: argparse.Namespace, guard: "Guard", teller: "Teller", *, is_first: bool) -> int:
+    changes = list(guard.round())
+    for change in changes:
+        teller.tell(change)
+    if teller.waiting:
+        raise UserError(f"not delivered, so not forgotten: {teller.why}", ExitCode.RUNTIME)
+    _keep(args.state, guard)
+    if is_first:
+        _begin(guard)
+    return ExitCode.FINDINGS if any(change.alarm for change in changes) else ExitCode.OK
+
+
+def _go_on(args: argparse.Namespace, guard: "Guard", teller: "Teller") -> int:
+    end = None if args.for_s is None else time.monotonic() + args.for_s
+    while True:
+        for change in guard.round():
+            teller.tell(change)
+        teller.deliver()
+        if args.state is not None and not teller.waiting:
+            _keep(args.state, guard)
+        if end is not None and time.monotonic() >= end:
+            break
+        time.sleep(args.interval)
+    if teller.waiting or teller.dropped:
+        raise UserError(
+            f"{len(teller.waiting) + teller.dropped} changes were not delivered: {teller.why}", ExitCode.RUNTIME
+        )
+    return ExitCode.OK
+
+
+def _begin(guard: "Guard") -> None:
+    for snapshot in guard.last.values():
+        state = "" if snapshot.state in ("file", "directory") else f" ({snapshot.state})"
+        print(f"watching {printable(snapshot.path)} [{snapshot.role.value}]{printable(state)}", file=sys.stderr)  # noqa: T201
+
+
+def _now() -> str:
+    from kubewitness.event import microtime
+
+    return microtime.format_us(time.time_ns() // 1000)
+
+
+def _watched(args: argparse.Namespace) -> "list[Watched]":
+    from kubewitness.apiserver.integrity import Role, Watched
+    from kubewitness.apiserver.watching import watched_of
+    from kubewitness.apiserver.yamltext import EditError
+
+    found = []
+    if args.config:
+        place = args.root / args.config.lstrip("/")
+        try:
+            found = watched_of(place.read_bytes(), args.config)
+        except OSError as error:
+            raise UserError(f"{place}: cannot be read: {error.strerror}") from error
+        except EditError as error:
+            raise UserError(f"{args.config}:{error.line}: {error}") from error
+    found += [Watched(path, Role.LOG) for path in args.log] + [Watched(path, Role.FILE) for path in args.file]
+    unique = {one.path: one for one in found}
+    if not unique:
+        raise UserError("nothing to watch: name the manifest of the server, --log or --file")
+    return list(unique.values())
+
+
+def _kept(state: Path | None) -> "list[Snapshot]":
+    from kubewitness.apiserver.watching import StateError, load
+
+    if state is None or not state.exists():
+        return []
+    try:
+        return load(state.read_bytes())
+    except StateError as error:
+        raise UserError(f"{state}: {error}\n  help: somebody or something damaged it; look at the files yourself, then"
+                        " remove it to begin anew", ExitCode.INTEGRITY) from error  # fmt: skip
+
+
+def _keep(state: Path, guard: "Guard") -> None:
+    from kubewitness._kit.files import DiskDirectory, write_whole
+    from kubewitness.apiserver.watching import dump
+
+    with closing(DiskDirectory.at(state.parent)) as directory:
+        write_whole(directory, state.name, dump(list(guard.last.values())))
+
+
+class Teller:
+    """Tells changes on standard output, and delivers them; what cannot be delivered waits, up to a limit."""
+
+    def __init__(self, url: str | None, command: str | None, *, only_alarms: bool) -> None:
+        self.url = url
+        self.command = shlex.split(command) if command else []
+        self.only_alarms = only_alarms
+        self.waiting: deque[bytes] = deque()
+        self.dropped = 0
+        self.why = ""
+        if url is not None and urlsplit(url).scheme not in ("http", "https"):
+            raise UserError(f"--post {url}: expected https://HOST/PATH")
+
+    def tell(self, change: "Change") -> None:
+        """Print a change and hand it to webhook and command."""
+        import msgspec
+
+        if self.only_alarms and not change.alarm:
+            return
+        body = msgspec.json.encode(change)
+        sys.stdout.write(body.decode("utf-8", "replace") + "\n")
+        sys.stdout.flush()
+        if self.url or self.command:
+            self.waiting.append(body)
+            self.deliver()
+        while len(self.waiting) > _MOST_WAITING:
+            self.waiting.popleft()
+            self.dropped += 1
+
+    def deliver(self) -> None:
+        """Try to deliver what waits, in order; what fails goes on waiting."""
+        while self.waiting:
+            why = self._post(self.waiting[0]) or self._run(self.waiting[0])
+            if why:
+                if why != self.why:
+                    print(f"kubewitness: a change was not delivered yet: {printable(why)}", file=sys.stderr)  # noqa: T201
+                self.why = why
+                return
+            self.waiting.popleft()
+
+    def _post(self, body: bytes) -> str:
+        if self.url is None:
+            return ""
+        url = urlsplit(self.url)
+        connection: http.client.HTTPConnection
+        if url.scheme == "https":
+            context = ssl.create_default_context()
+            connection = http.client.HTTPSConnection(url.hostname or "", url.port, timeout=_DELIVERY_S, context=context)
+        else:
+            connection = http.client.HTTPConnection(url.hostname or "", url.port, timeout=_DELIVERY_S)
+        try:
+            target = (url.path or "/") + (f"?{url.query}" if url.query else "")
+            connection.request("POST", target, body, {"Content-Type": "application/json"})
+            status = connection.getresponse().status
+        except (OSError, http.client.HTTPException) as error:
+            return f"{self.url}: {str(error) or type(error).__name__}"
+        finally:
+            connection.close()
+        return "" if http.client.OK <= status < http.client.MULTIPLE_CHOICES else f"{self.url}: status {status}"
+
+    def _run(self, body: bytes) -> str:
+        if not self.command:
+            return ""
+        try:
+            done = subprocess.run(  # noqa: S603 - the command the user named
+                self.command, input=body, stdout=subprocess.DEVNULL, timeout=_DELIVERY_S, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return f"{self.command[0]}: did not end in {_DELIVERY_S:.0f} s"
+        except OSError as error:
+            return f"{self.command[0]}: {error.strerror}"
+        return "" if done.returncode == 0 else f"{self.command[0]}: ended with {done.returncode}"

@@ -1,0 +1,142 @@
+"""
+`kubewitness import`: bring audit logs into a store, sealed and indexed.
+
+Every shape that `search` reads is taken. Run again after a stop, it goes on: what is stored already is known. What is
+no Event is kept in the quarantine with its place, and told.
+"""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kubewitness.cli.answer import counted, say
+from kubewitness.cli.errors import ExitCode, UserError
+from kubewitness.cli.interrupt import stopping
+from kubewitness.cli.progress import Progress
+from kubewitness.cli.sources import Place, SourceReport, damage_lines, sources_of
+
+if TYPE_CHECKING:
+    from kubewitness.assembly.importing import Imported
+
+HELP = """Bring audit logs into a store, where they are sealed, indexed and asked with --data.
+
+  kubewitness import --data /var/lib/kubewitness --cluster prod /var/log/kubernetes/audit/
+  zcat old/*.gz | kubewitness import --data ./store --cluster prod -
+  kubewitness import --data ./store --cluster gke-prod entries.json
+
+An import that was stopped is run again: what is stored already is known by its content, and not stored twice."""
+
+_INTERRUPTED = 130
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add sources and the store."""
+    parser.usage = "%(prog)s --data DIR --cluster NAME [SRC...]"
+    parser.add_argument(
+        "sources",
+        nargs="*",
+        metavar="SRC",
+        help="audit log files (.gz and .zst too), directories of rotated files, or - for standard input",
+    )
+    add_target_arguments(parser)
+    parser.add_argument("--show-damage", action="store_true", help="list every place that is no event")
+    parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="how to tell what was done")
+
+
+def add_target_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add --data, --cluster and --keys of a store that is written to."""
+    group = parser.add_argument_group("store")
+    group.add_argument(
+        "--data",
+        metavar="DIR",
+        default=os.environ.get("KUBEWITNESS_DATA"),
+        help="the data directory, made if it is not there (default: KUBEWITNESS_DATA)",
+    )
+    group.add_argument(
+        "--cluster",
+        metavar="NAME",
+        default=os.environ.get("KUBEWITNESS_CLUSTER"),
+        help="the cluster the events are of (default: KUBEWITNESS_CLUSTER)",
+    )
+    group.add_argument("--keys", metavar="DIR", help="where the keys are (default: DIR.keys beside the data)")
+
+
+def target_of(args: argparse.Namespace) -> tuple[Path, Path, str]:
+    """Give data directory, key directory and cluster. Raises UserError for what is not named."""
+    from kubewitness.keep.store.layout import default_keys
+
+    if not args.data:
+        raise UserError("no data directory: name one with --data DIR, or set KUBEWITNESS_DATA")
+    if not args.cluster:
+        raise UserError("no cluster: say with --cluster NAME whose events these are")
+    if args.cluster.startswith("_"):
+        raise UserError(f"--cluster {args.cluster}: names that begin with _ are our own")
+    data = Path(args.data).absolute()
+    return data, Path(args.keys) if args.keys else default_keys(data), args.cluster
+
+
+def run(args: argparse.Namespace) -> int:
+    """Import, and say what was done."""
+    from kubewitness.assembly.importing import Import
+    from kubewitness.keep.seal.errors import NoteError
+    from kubewitness.keep.store.errors import DamagedError, LockedError, StoreError
+    from kubewitness.keep.store.layout import DataDir, KeyDir
+    from kubewitness.look.query.source import SourceError, find_inputs
+
+    data, keys, cluster = target_of(args)
+    try:
+        inputs = find_inputs(sources_of(argparse.Namespace(sources=args.sources, data=None)))
+    except SourceError as error:
+        raise UserError(str(error)) from error
+    work = Import(DataDir(data), KeyDir(keys), cluster, inputs)
+    try:
+        with stopping(work.stop), Progress("importing", work.fraction):
+            done = work.run()
+    except LockedError as error:
+        raise UserError(f"{data}: another process writes to the log of {cluster}: {error}", ExitCode.RUNTIME) from error
+    except (DamagedError, NoteError) as error:
+        raise UserError(f"{data}: {error}", ExitCode.INTEGRITY) from error
+    except StoreError as error:
+        raise UserError(f"{data}: {error}; run the same command again to go on", ExitCode.RUNTIME) from error
+    _tell(args, done, cluster)
+    if work.is_stopped:
+        say("stopped: run the same command again to go on")
+        return _INTERRUPTED
+    if done.trouble:
+        say(f"not all is sealed: {done.trouble}")
+        return ExitCode.RUNTIME
+    return ExitCode.INCOMPLETE if done.counts.damaged else ExitCode.OK
+
+
+def _tell(args: argparse.Namespace, done: "Imported", cluster: str) -> None:
+    counts = done.counts
+    if args.output == "json":
+        facts = {
+            "cluster": cluster,
+            "events": counts.events,
+            "stored": counts.stored,
+            "duplicates": counts.duplicates,
+            "damaged": counts.damaged,
+            "end": done.end,
+            "sealed": done.sealed,
+            "indexed": done.indexed,
+        }
+        sys.stdout.write(f"{json.dumps(facts)}\n")
+    else:
+        before = f", {counts.duplicates:,} were there before" if counts.duplicates else ""
+        sys.stdout.write(
+            f"{counted(counts.events, 'event')} read, {counts.stored:,} stored{before}\n"
+            f"the log of {cluster} has {counted(done.end, 'event')}, {done.sealed:,} sealed, {done.indexed:,} indexed\n"
+        )
+    sys.stdout.flush()
+    if counts.damaged:
+        places = "1 place is no event" if counts.damaged == 1 else f"{counts.damaged:,} places are no events"
+        hint = "" if args.show_damage else "; --show-damage lists them"
+        say(f"{places}; the bytes are kept in the quarantine of the log{hint}")
+        if args.show_damage:
+            found = [Place(d.source, d.offset, d.line or None, d.reason, d.excerpt) for d in counts.damage]
+            for line in damage_lines(SourceReport("import", damaged=counts.damaged, places=found)):
+                print(line, file=sys.stderr)  # noqa: T201 - made harmless by damage_lines

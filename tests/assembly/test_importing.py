@@ -1,0 +1,226 @@
+"""Importing: every Event once, in its exact bytes, whatever was stored before and however often it is run."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from kubewitness.assembly import ingest as ingest_module
+from kubewitness.assembly.importing import Import, Imported
+from kubewitness.assembly.ingest import Ingest, cut_out
+from kubewitness.cli.main import main
+from kubewitness.event.decode import Record, read_all
+from kubewitness.keep.receiver.quarantine import read_quarantined
+from kubewitness.keep.store.dedupe import Window
+from kubewitness.keep.store.layout import DataDir, KeyDir, default_keys
+from kubewitness.keep.store.reader import Lost, read_blocks, records
+from kubewitness.look.query.source import find_inputs
+from tests.look.query.stored import items_of
+from tools.run_docs import workplace
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The recorded logs as plain files, and the webhook's bodies."""
+    place = tmp_path_factory.mktemp("recorded")
+    workplace(place)
+    return place
+
+
+def _run(data: Path, *sources: Path | str, cluster: str = "prod") -> Imported:
+    return Import(DataDir(data), KeyDir(default_keys(data)), cluster, find_inputs([str(one) for one in sources])).run()
+
+
+def _stored(data: Path, cluster: str = "prod") -> list[tuple[bytes, str]]:
+    out = []
+    with DataDir(data).look(cluster) as root, root.look("segments") as segments:
+        for part in read_blocks(segments):
+            assert not isinstance(part, Lost)
+            out += [(record.kept.line, record.source) for record in records(part)]
+    return out
+
+
+def test_a_log_is_stored_sealed_and_indexed(recorded: Path, tmp_path: Path) -> None:
+    """All of it, byte for byte, in order; a second time changes nothing."""
+    done = _run(tmp_path / "data", recorded / "metadata.log")
+    assert (done.counts.events, done.counts.stored, done.end, done.sealed, done.indexed) == (2380,) * 5
+    assert [raw for raw, _ in _stored(tmp_path / "data")] == items_of(recorded / "metadata.log")
+    again = _run(tmp_path / "data", recorded / "metadata.log")
+    assert (again.counts.events, again.counts.stored, again.end) == (2380, 0, 2380)
+    assert main(["verify", "--data", str(tmp_path / "data")]) == 0
+
+
+def test_what_came_through_the_webhook_is_not_stored_again(recorded: Path, tmp_path: Path) -> None:
+    """The log file brings only the 27 Events that the webhook never sent; both sources are known of the others."""
+    from tests.assembly.serving import recorded as bodies
+
+    for number, body in enumerate(bodies()):
+        (tmp_path / f"{number:05}.json").write_bytes(body)
+    data = tmp_path / "data"
+    assert _run(data, *sorted(tmp_path.glob("*.json"))).counts.stored == 4815
+    done = _run(data, recorded / "full.log")
+    assert (done.counts.stored, done.counts.duplicates, done.end, done.sealed) == (27, 4815, 4842, 4842)
+    assert done.trouble == ""
+
+
+@pytest.mark.parametrize("window", [600, 100_000])
+def test_what_was_stored_long_ago_is_known(
+    recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, window: int
+) -> None:
+    """Also what the log's window has forgotten; an Event that differs by a byte is another."""
+    log = recorded / "security.log"
+    _run(tmp_path / "data", log)
+    original = ingest_module.open_log
+
+    def forgetful(root: object, keys: KeyDir) -> object:
+        opened = original(root, keys)  # type: ignore[arg-type]
+        opened.window = Window(keys.identity(), window)
+        return opened
+
+    monkeypatch.setattr(ingest_module, "open_log", forgetful)
+    monkeypatch.setattr(ingest_module, "BATCH_EVENTS", 100)
+    assert _run(tmp_path / "data", log).counts.stored == 0
+    (tmp_path / "changed.log").write_bytes(log.read_bytes().replace(b'"code":200', b'"code":299', 1))
+    assert _run(tmp_path / "data", tmp_path / "changed.log").counts.stored == 1
+
+
+def test_damage_is_kept_with_its_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is no Event goes to the quarantine, byte for byte, and the exit code says so."""
+    good = b'{"kind":"Event","apiVersion":"audit.k8s.io/v1","auditID":"%d","stage":"Panic","level":"Metadata"}'
+    torn = b'{"kind":"Event","apiVersion":"audit.k8s.io/v1","auditID":"to'
+    wrong = good.replace(b'"Metadata"', b"7") % 9
+    (tmp_path / "audit.log").write_bytes(b"\n".join([good % 1, b"alien", good % 2, wrong, torn]))
+    data = tmp_path / "data"
+    second, fourth = len(good % 1) + 1, 2 * len(good % 1) + 8
+    code = main(["import", "--data", str(data), "--cluster", "prod", "--show-damage", str(tmp_path / "audit.log")])
+    told = capsys.readouterr()
+    assert code == 4
+    assert told.out.startswith("2 events read, 2 stored\n")
+    assert "3 places are no events" in told.err
+    assert f"line 2, byte {second}" in told.err
+    kept = [odd for path in data.rglob("*.kept") for odd in read_quarantined(path.read_bytes())]
+    assert sorted((odd.at, odd.raw) for odd in kept) == [
+        (second, b"alien"),
+        (fourth, wrong),
+        (fourth + len(wrong) + 1, torn),
+    ]
+
+
+def test_every_shape_is_taken(tmp_path: Path) -> None:
+    """Envelopes are opened, and the dialect stays with the Event."""
+    envelopes = Path(__file__).parents[1] / "data" / "envelopes"
+    done = _run(tmp_path / "data", envelopes / "gke-lines.ndjson", envelopes / "events.ndjson")
+    assert done.counts.damaged == 1, "one line of the GKE file is of another log"
+    stored = _stored(tmp_path / "data")
+    assert {source.partition(":")[0] for _, source in stored} == {"import", "import+gke"}
+    from kubewitness.look.query.run import open_events
+    from kubewitness.look.query.store import open_store
+
+    sql = "SELECT dialect, verb, username, resource, code FROM events ORDER BY ALL"
+    files = [str(envelopes / "gke-lines.ndjson"), str(envelopes / "events.ndjson")]
+    with (
+        open_store(str(tmp_path / "data")) as ours,
+        open_events(files) as theirs,
+        closing(ours.query(sql)) as a,
+        closing(theirs.query(sql)) as b,
+    ):
+        assert list(a) == list(b)
+
+
+def test_killed_and_run_again(recorded: Path, tmp_path: Path) -> None:
+    """An import that was killed in the middle is run again: all is there, nothing twice."""
+    log = tmp_path / "long.log"
+    line = (
+        b'{"kind":"Event","apiVersion":"audit.k8s.io/v1","auditID":"%d","stage":"Panic","level":"Metadata","x":"%s"}\n'
+    )
+    log.write_bytes(b"".join(line % (n, b"x" * 500) for n in range(60_000)))
+    command = [sys.executable, "-c", "import sys; from kubewitness.cli.main import main; sys.exit(main())"]
+    words = ["import", "--data", str(tmp_path / "data"), "--cluster", "prod", "-o", "json", str(log)]
+    with subprocess.Popen([*command, *words], stdout=subprocess.PIPE) as process:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.rglob("segments/*.zst")) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.15)
+        process.kill()
+    done = subprocess.run([*command, *words], stdout=subprocess.PIPE, check=True)
+    facts = json.loads(done.stdout)
+    assert (facts["events"], facts["end"], facts["sealed"], facts["indexed"]) == (60_000,) * 4
+    assert len({raw for raw, _ in _stored(tmp_path / "data")}) == 60_000
+
+
+def test_interrupted(tmp_path: Path) -> None:
+    """Ctrl-C stores what was read, seals it, and says how to go on."""
+    command = [sys.executable, "-c", "import sys; from kubewitness.cli.main import main; sys.exit(main())"]
+    line = (
+        b'{"kind":"Event","apiVersion":"audit.k8s.io/v1","auditID":"%d","stage":"Panic","level":"Metadata","x":"%s"}\n'
+    )
+    log = tmp_path / "long.log"
+    log.write_bytes(b"".join(line % (n, b"x" * 500) for n in range(100_000)))
+    with subprocess.Popen(
+        [*command, "import", "--data", str(tmp_path / "data"), "--cluster", "prod", str(log)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.rglob("segments/*.zst")) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate()
+    assert process.returncode == 130, err
+    assert b"stopped: run the same command again to go on" in err
+    assert b"Traceback" not in err, err
+    assert b" stored" in out
+
+
+def test_a_second_writer_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """While another process has the log, nothing is stored and the reason is said."""
+    data = tmp_path / "data"
+    (tmp_path / "audit.log").write_bytes(
+        b'{"kind":"Event","apiVersion":"audit.k8s.io/v1","auditID":"1","stage":"Panic"}\n'
+    )
+    with Ingest(DataDir(data), KeyDir(default_keys(data)), "prod", "tail"):
+        assert main(["import", "--data", str(data), "--cluster", "prod", str(tmp_path / "audit.log")]) == 5
+    assert "another process writes to the log of prod" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--cluster", "prod"], "no data directory"),
+        (["--data", "x"], "no cluster"),
+        (["--data", "x", "--cluster", "_operator"], "names that begin with _"),
+    ],
+)
+def test_what_must_be_named(
+    words: list[str], why: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a place or a cluster nothing is begun."""
+    monkeypatch.delenv("KUBEWITNESS_DATA", raising=False)
+    monkeypatch.delenv("KUBEWITNESS_CLUSTER", raising=False)
+    assert main(["import", *words, "audit.log"]) == 2
+    assert why in capsys.readouterr().err
+
+
+def test_places_are_cut_out_over_chunks() -> None:
+    """Wherever the stream is cut, the bytes of each place are whole; one at the end may be short."""
+    data = bytes(range(100))
+    spans = [(0, 3, "a"), (10, 20, "b"), (30, 1, "c"), (95, 10, "d")]
+    for size in (1, 7, 20, 100):
+        chunks = (data[at : at + size] for at in range(0, 100, size))
+        assert [odd.raw for odd in cut_out(chunks, spans)] == [data[:3], data[10:30], data[30:31], data[95:]]
+
+
+def test_records_keep_their_order(tmp_path: Path) -> None:
+    """Events of two dialects from one file are stored in the order of the file."""
+    lines = [b'{"kind":"Event","apiVersion":"audit.k8s.io/v1","auditID":"%d","stage":"Panic"}\n' % n for n in range(5)]
+    with Ingest(DataDir(tmp_path), KeyDir(default_keys(tmp_path)), "prod", "import") as ingest:
+        for found in read_all(lines, "x"):
+            assert isinstance(found, Record)
+            ingest.add(found, "x")
+        assert ingest.wait() == 5
+    assert [raw for raw, _ in _stored(tmp_path)] == [line[:-1] for line in lines]

@@ -1,0 +1,175 @@
+"""`apiserver watch` as a person types it, and as cron runs it."""
+
+import http.server
+import json
+import threading
+
+import pytest
+
+from kubewitness.apiserver.distros import DISTROS
+from kubewitness.cli.main import main
+from tests.apiserver.trees import enabled
+
+from .conftest import Result
+
+MANIFEST = DISTROS["kubeadm"].config
+LOG = "/var/log/kubernetes/audit/audit.log"
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A control plane node with a log."""
+    root = enabled(tmp_path)
+    root.at(LOG).write_text("one\n")
+    return root
+
+
+@pytest.fixture
+def watch(capsys, tree):
+    """Run the command on the tree."""
+
+    def run(*words, config=MANIFEST):
+        code = main(["apiserver", "watch", config, "--root", str(tree.root), *map(str, words)])
+        said = capsys.readouterr()
+        return Result(code, said.out, said.err)
+
+    return run
+
+
+@pytest.fixture
+def receiver():
+    """A receiver of alarms whose answers a test sets."""
+    got, answers = [], [200]
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if answers[0] == 200:
+                got.append(json.loads(body))
+            self.send_response(answers[0])
+            self.end_headers()
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/hook?a=b", got, answers
+        server.shutdown()
+        thread.join()
+
+
+def test_from_cron(watch, tree, tmp_path):
+    """The first run begins, a quiet one ends with 0, one with an alarm with 1 and tells it once."""
+    state = tmp_path / "watch.json"
+    first = watch("--once", "--state", state)
+    assert (first.code, first.out) == (0, "")
+    assert f"watching {LOG} [log]" in first.err
+    assert state.stat().st_mode & 0o777 == 0o600
+    assert (watch("--once", "--state", state).code, watch("--once", "--state", state).err) == (0, "")
+    tree.at(LOG).write_text("")
+    found = watch("--once", "--state", state)
+    assert found.code == 1
+    [change] = map(json.loads, found.lines)
+    assert (change["kind"], change["path"], change["alarm"]) == ("truncated", LOG, True)
+    assert watch("--once", "--state", state).code == 0
+    tree.at("/etc/kubernetes/audit-policy.yaml").chmod(0o400)
+    assert watch("--once", "--state", state, "--alarms").out == ""
+
+
+def test_what_was_not_delivered_is_told_again(watch, tree, tmp_path, receiver):
+    """A receiver that is away: exit code 5, the state stays, and the next run delivers."""
+    url, got, answers = receiver
+    state = tmp_path / "watch.json"
+    watch("--once", "--state", state)
+    tree.at(LOG).write_text("")
+    answers[0] = 503
+    refused = watch("--once", "--state", state, "--post", url)
+    assert refused.code == 5
+    assert "not delivered, so not forgotten" in refused.err
+    assert "status 503" in refused.err
+    answers[0] = 200
+    assert watch("--once", "--state", state, "--post", url).code == 1
+    assert [change["kind"] for change in got] == ["truncated"]
+
+
+def test_a_command_gets_each_change(watch, tree, tmp_path):
+    """The change is on its standard input; one that fails keeps the change waiting."""
+    state, out = tmp_path / "watch.json", tmp_path / "out"
+    watch("--once", "--state", state)
+    tree.at(LOG).write_text("")
+    assert watch("--once", "--state", state, "--exec", "false").code == 5
+    assert watch("--once", "--state", state, "--exec", "/nowhere/program").code == 5
+    assert watch("--once", "--state", state, "--exec", f"tee {out}").code == 1
+    assert json.loads(out.read_text())["kind"] == "truncated"
+
+
+def test_going_on(watch, tree, tmp_path, receiver):
+    """It goes on looking, and tells what happens meanwhile; a receiver that comes back gets what waited."""
+    url, got, answers = receiver
+    answers[0] = 500
+    rescue = tmp_path / "rescue"
+    rescue.mkdir()
+    timers = [
+        threading.Timer(0.3, tree.at(LOG).unlink),
+        threading.Timer(0.6, lambda: answers.__setitem__(0, 200)),
+    ]
+    for timer in timers:
+        timer.start()
+    report = watch("--interval", "0.05", "--for", "1.5", "--post", url, "--rescue", rescue)
+    for timer in timers:
+        timer.join()
+    assert report.code == 0, report.err
+    assert [json.loads(line)["kind"] for line in report.lines] == ["removed", "deleted"]
+    assert [change["kind"] for change in got] == ["removed", "deleted"]
+    assert report.err.count("was not delivered yet") == 1
+    assert next(rescue.iterdir()).read_text() == "one\n"
+
+
+def test_a_receiver_that_stays_away(watch, tree):
+    """What could not be delivered until the end is said; exit code 5."""
+    timer = threading.Timer(0.2, tree.at(LOG).unlink)
+    timer.start()
+    report = watch("--interval", "0.05", "--for", "0.6", "--post", "http://127.0.0.1:1/")
+    timer.join()
+    assert report.code == 5
+    assert "2 changes were not delivered" in report.err
+
+
+def test_a_damaged_state_is_not_taken_for_a_first_run(watch, tmp_path):
+    """Who could write it could hide a change: exit code 3."""
+    state = tmp_path / "watch.json"
+    state.write_text("{}")
+    assert watch("--once", "--state", state).code == 3
+
+
+def test_logs_and_files_by_name(watch, tree, capsys):
+    """Other files and logs can be named, with a manifest or alone."""
+    code = main(["apiserver", "watch", "--root", str(tree.root), "--log", LOG, "--file", "/etc/hosts", "--for", "0"])
+    assert code == 0
+    assert "/etc/hosts [file] (missing)" in capsys.readouterr().err
+    assert watch("--file", "/etc/x", "--for", "0").err.count("watching") == 5
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--once"], "name --state FILE"),
+        (["--interval", "0"], "positive"),
+        (["--rescue", "/nowhere"], "no such directory"),
+        (["--post", "gopher://x"], "expected https://HOST/PATH"),
+    ],
+)
+def test_usage(watch, words, says):
+    """Wrong usage is one sentence."""
+    refused = watch(*words, "--for", "0")
+    assert refused.code == 2
+    assert says in refused.err
+
+
+def test_a_manifest_that_cannot_be_read(watch, tree):
+    """Not there, or not understood: with the place."""
+    assert watch(config="/nowhere.yaml").code == 2
+    tree.at(MANIFEST).write_text("kind: Pod\n")
+    assert f"{MANIFEST}:1: spec.containers" in watch().err
