@@ -189,6 +189,7 @@ def unguarded_tokens(context: Context) -> Iterator[Finding]:
             pattern in (_TOKENS, "serviceaccounts/*", "*/token", "*")
             for other in policy.rules
             for one in other.resources
+            if one.group in ("", "*")
             for pattern in one.resources
         ):
             return
