@@ -16,6 +16,7 @@ from kubewitness.cli.main import COMMANDS, help_text, parser_of
 from kubewitness.policy.check import CODES as POLICY_CODES
 from tools.generated_fields import render_fields
 from tools.generated_findings import render_claims, render_findings
+from tools.generated_vectors import render_vectors
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"
@@ -131,6 +132,7 @@ def fields_page() -> str:
 def pages() -> dict[Path, str]:
     """Every generated page with its text."""
     out = {REFERENCE / "commands" / "index.md": commands_index(), REFERENCE / "fields.md": fields_page()}
+    out[REFERENCE / "leaf-vectors.md"] = HEAD + render_vectors()
     for name, codes in (("policy-findings", POLICY_CODES), ("apiserver-findings", SETUP_CODES)):
         findings = REFERENCE / f"{name}.md"
         out[findings] = render_findings(findings.read_text("utf-8"), codes)

@@ -74,7 +74,7 @@ def workplace(directory: Path) -> None:
         with zstandard.ZstdDecompressor().stream_reader(packed) as stream:
             (directory / f"{name}.log").write_bytes(stream.read())
     (directory / "audit.log").symlink_to("full.log")
-    for name in ("policies", "envelopes", "exercise.log"):
+    for name in ("policies", "envelopes", "apiserver", "exercise.log"):
         (directory / name).symlink_to(DATA / name)
 
 

@@ -11,7 +11,7 @@ import pytest
 from kubewitness.keep.seal.ed25519 import Ed25519Verifier
 from kubewitness.keep.seal.note import parse_note
 from kubewitness.keep.store.layout import KeyDir
-from tests.assembly.serving import Server, Site, event, event_list, recorded, recorded_items, serving
+from tests.assembly.serving import PROGRAM, Server, Site, event, event_list, recorded, recorded_items, serving
 
 
 def test_the_recording_is_what_the_tests_say() -> None:
@@ -152,3 +152,18 @@ def test_a_dead_sealer_is_started_again(tmp_path: Path) -> None:
         assert client.post(event_list(event(2)))[0] == 200
         server.until(lambda: server.metric('kubewitness_seal_events{cluster="a"}') == 2)
         assert server.metric("kubewitness_sealer_restarts_total") == 1
+
+
+def test_what_is_acknowledged_is_found_at_once(tmp_path: Path) -> None:
+    """A question to the store, asked when the answer has come, finds the Event, without waiting for head or index."""
+    import subprocess
+
+    site = Site(tmp_path, ["a"])
+    with serving(site) as server:
+        with server.client() as client:
+            for body in recorded()[:30]:
+                client.post(body)
+            assert client.post(event_list(event(1, "needle", user={"username": "zoe"})))[0] == 200
+        command = [*PROGRAM, "search", "--data", str(site.data), "--user", "zoe", "-o", "jsonl"]
+        done = subprocess.run(command, capture_output=True, check=True)
+        assert done.stdout.rstrip(b"\n") == event(1, "needle", user={"username": "zoe"})

@@ -1,6 +1,7 @@
 """`kubewitness demo` runs from beginning to end, and shows what it promises."""
 
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -9,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from kubewitness.cli import demo
-from kubewitness.cli.main import main
+from kubewitness.cli.main import COMMANDS, main
 
 FACTS = {
     "policy check": ("17:9", "wrong", "userGroups"),
     "policy explain": ("(line 40, RequestResponse) decides", "the command in requestURI"),
+    "apiserver enable": ("+    - --audit-log-path=/var/log/kubernetes/audit/audit.log", "nothing was changed"),
     "stats": ("2,161 in 1 file", "1,847", "damage    none", "attacker"),
-    "who deleted": (
+    "who deleted secrets/important -n production audit.log": (
         "auditor was not allowed to delete secrets production/important: 403",
         "attacker deleted secrets production/important",
         "127.0.0.1",
@@ -26,6 +28,13 @@ FACTS = {
     "top --by user --outcome denied": ("system:anonymous", "attacker"),
     "who read": ("attacker read secrets production/important", "unknown", "recorded at Metadata"),
     "top --by bytes": ("193837", "clusterroles"),
+    "serve": (
+        "posted 6 bodies: 2,161 Events stored, 0 known before",
+        "posted the first one again: 0 stored, 400 known before",
+    ),
+    "who deleted secrets/important -n production --data": ("attacker deleted secrets production/important",),
+    "verify --data store": ("main: sound", "2,161 read; 1 head met", "_operator: sound"),
+    "verify --data edited": ("main: VIOLATED", "(event 1924)", "_operator: sound"),
 }
 """What each step must print, by the beginning of its command."""
 
@@ -72,7 +81,7 @@ def test_every_command_is_shown_with_its_answer(told: tuple[str, float]) -> None
 def test_the_text_fits_eighty_columns(told: tuple[str, float]) -> None:
     """What the demo itself says does not wrap, and neither do the tables of the commands."""
     lines = told[0].split("\n")
-    own = [line for line in lines if line in demo.NEXT or (line[:1].isdigit() and line[1:3] == ". ")]
+    own = [line for line in lines if line in demo.NEXT or re.match(r"\d+\. ", line)]
     tables = [line for line in lines if line[2:3] == ":" and line[5:6] == ":"]
     assert len(own) == len(demo.STEPS) + len(demo.NEXT)
     assert len(tables) >= 20
@@ -87,11 +96,14 @@ def test_the_exec_step_counts_right(told: tuple[str, float]) -> None:
 
 
 def test_the_incident_can_be_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """--keep leaves the policy and the log, and never overwrites."""
+    """--keep leaves policy, log and store, and never overwrites."""
     place = tmp_path / "incident"
     assert main(["demo", "--keep", str(place)]) == 0
     assert (place / demo.POLICY).read_text("utf-8").startswith("apiVersion: audit.k8s.io/v1\n")
     assert (place / demo.LOG).read_bytes().count(b"\n") == 2161
+    fixture = Path(__file__).parents[1] / "data" / "apiserver" / "kubeadm.yaml"
+    assert (place / demo.NODE / "manifests" / demo.MANIFEST).read_bytes() == fixture.read_bytes()
+    assert main(["verify", "--data", str(place / "store")]) == 0
     capsys.readouterr()
     assert main(["demo", "--keep", str(place)]) == 2
     assert "is there already" in capsys.readouterr().err
@@ -99,4 +111,4 @@ def test_the_incident_can_be_kept(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 def test_every_step_is_a_command_of_this_program() -> None:
     """Each command can be typed by hand as it is shown."""
-    assert all(shlex.split(step.command)[0] in {"policy", "search", "who", "top", "stats"} for step in demo.STEPS)
+    assert all(shlex.split(step.command)[0] in COMMANDS for step in demo.STEPS)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kubewitness.cli.errors import UserError
-from kubewitness.cli.follow import Following, appended, row_maker
+from kubewitness.cli.follow import Following, appended, read_chunks, row_maker
 from kubewitness.event.expr import TRUE
 from kubewitness.event.expr_values import Context
 from kubewitness.event.fields import FIELDS
@@ -39,8 +39,10 @@ def event(number: int, stage: str = "ResponseComplete", **changes: object) -> by
 
 def followed(lines: list[bytes], condition=TRUE, **settings: bool) -> tuple[list[str], Following]:
     """The ids of what is shown of these lines, and the one who followed."""
-    following = Following(condition, "audit.log", Context(), **settings)
-    records = list(following.records(iter(lines), lambda damage: None))
+    following = Following(condition, **settings)
+    records = [
+        record for record, _ in following.records(read_chunks(iter(lines), "audit.log", Context()), lambda damage: None)
+    ]
     return [record.event.audit_id or "" for record in records], following
 
 
@@ -69,8 +71,9 @@ def test_the_filter_and_its_unknowns():
 def test_damage_is_told_at_once():
     """A torn line is told and counted; the next is shown."""
     told = []
-    following = Following(TRUE, "audit.log", Context())
-    list(following.records(iter([event(1), b'{"kind":"Event",,\n', event(2)]), told.append))
+    following = Following(TRUE)
+    chunks = iter([event(1), b'{"kind":"Event",,\n', event(2)])
+    list(following.records(read_chunks(chunks, "audit.log", Context()), told.append))
     assert following.damaged == 1
     assert told[0].line == 2
 
@@ -129,9 +132,11 @@ def test_packed_files_do_not_grow(tmp_path):
 def test_every_column_can_be_followed():
     """A row can be made of every field there is."""
     raw = event(1, requestObject={"a": 1}, annotations={"k": "v"}, sourceIPs=["192.0.2.1"])
-    [record] = Following(TRUE, "s", Context()).records(iter([raw]), lambda damage: None)
+    [(record, context)] = Following(TRUE).records(
+        read_chunks(iter([raw]), "s", Context(source="s")), lambda damage: None
+    )
     columns = [field.column for field in FIELDS]
-    row = dict(zip(columns, row_maker(columns, Context(source="s"))(record.event), strict=True))
+    row = dict(zip(columns, row_maker(columns)(record.event, context), strict=True))
     assert row["request_object"] == '{"a": 1}'
     assert row["annotations"] == {"k": "v"}
     assert row["source_peer"] == "192.0.2.1"

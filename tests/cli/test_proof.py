@@ -103,6 +103,28 @@ def test_an_archive_and_a_directory_hold_the_same(run, data, tmp_path):
         assert (tmp_path / "case" / "events" / f"{index:020}.json").read_bytes() == EVENTS[index]
 
 
+def test_flags_choose_as_in_search(run, data, tmp_path):
+    """The Events of a question, all of their stages if wanted; what no head covers yet is left out and said."""
+    flags = ("--verb", "create,get", "--resource", "!leases", "--stages", "all", "--data", str(data))
+    out = tmp_path / "case.zip"
+    result = run("export", "--evidence", str(out), *flags)
+    wanted = run("search", *flags, "--columns", "log.index", "-o", "jsonl")
+    indexes = sorted(json.loads(line)["log.index"] for line in wanted.lines)
+    signed = [index for index in indexes if index < 280]
+    assert signed
+    assert result.code == (0 if signed == indexes else 4), result.err
+    with zipfile.ZipFile(out) as archive:
+        about = json.loads(archive.read("case/about.json"))
+    assert about["events"] == signed
+    assert about["chosen_by"] == {"resource": ["!leases"], "verb": ["create,get"]}
+    assert run("verify", str(out)).code == 0
+    both = run("export", "--evidence", str(tmp_path / "both"), *flags, "--event", "0")
+    assert json.loads((tmp_path / "both/about.json").read_text())["events"] == sorted({0, *signed})
+    assert both.code == result.code
+    assert run("export", "--evidence", str(tmp_path / "none"), "--user", "nobody", "--data", str(data)).code == 4
+    assert not (tmp_path / "none").exists()
+
+
 def test_a_damaged_archive_is_refused(run, data, tmp_path):
     """Wherever a byte of it is changed, `verify` does not say that it is sound, or it still is."""
     path = tmp_path / "case.zip"

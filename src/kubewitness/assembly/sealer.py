@@ -20,7 +20,7 @@ from pathlib import Path
 import msgspec
 
 from kubewitness.assembly.indexing import Indexing
-from kubewitness.keep.store.errors import StoreError
+from kubewitness.keep.store.errors import DamagedError
 from kubewitness.keep.store.layout import DataDir, KeyDir
 from kubewitness.keep.store.sinks import Sinks, sinks_of
 from kubewitness.keep.store.tree import Tree
@@ -111,7 +111,7 @@ class Sealer:
         try:
             self._seal()
         except Exception as exc:  # noqa: BLE001 - whatever it is, the other logs go on, and somebody hears of it
-            is_damage = isinstance(exc, StoreError)
+            is_damage = isinstance(exc, DamagedError)
             self._report(Report(self._cluster, error=f"{type(exc).__name__}: {exc}", is_damage=is_damage))
             return True
         return False

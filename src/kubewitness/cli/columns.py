@@ -129,13 +129,19 @@ SHORT: dict[str, Shown] = {
     "command": field_column("exec_command", "COMMAND"),
     "agent": field_column("user_agent", "USER-AGENT"),
     "id": field_column("audit_id", "AUDIT-ID"),
+    "index": field_column("log_index", "INDEX"),
 }
 
 
-def chosen(names: str | None, format_name: str) -> tuple[Shown, ...]:
+STORED: tuple[Shown, ...] = (field_column("cluster", "CLUSTER"), field_column("log_index", "INDEX"))
+"""What only a store knows: by these a row can be proved."""
+
+
+def chosen(names: str | None, format_name: str, *, is_stored: bool = False) -> tuple[Shown, ...]:
     """Give the columns for a format, or those that `--columns` names."""
     if names is None:
-        return {"table": TABLE, "wide": WIDE}.get(format_name, DATA)
+        found = {"table": TABLE, "wide": WIDE}.get(format_name, DATA)
+        return (*found, *STORED) if is_stored and format_name != "table" else found
     return tuple(_one(name.strip()) for name in names.split(",") if name.strip())
 
 

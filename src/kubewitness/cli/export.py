@@ -6,11 +6,12 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kubewitness import __version__
 from kubewitness.cli.answer import counted, say
 from kubewitness.cli.errors import ExitCode, UserError
+from kubewitness.cli.filters import add_filter_arguments
 from kubewitness.cli.proof import check_signed, find, open_archive
 from kubewitness.cli.store import add_store_arguments, cluster_of, data_of, given_keys, published_keys
 
@@ -20,11 +21,13 @@ if TYPE_CHECKING:
 
 HELP = """Write a bundle of evidence that somebody else can check offline, with nothing but Python.
 
+  kubewitness export --evidence case-17.zip --user alice --verb delete --resource secrets --since 7d
   kubewitness export --evidence case-17.zip --event 48213 --event 48215-48220
   kubewitness export --evidence case-17/ --event 1f3c9a52-5d5e-4b0c-9d5c-0c1f2f6c8e11
 
 The bundle has the exact bytes of each Event, its salts and proof, the signed checkpoint, the keys, a README and
-verify.py. `kubewitness verify case-17.zip` checks it as well."""
+verify.py. `kubewitness verify case-17.zip` checks it as well. Flags choose requests as in `search`; what --event names
+comes on top."""
 
 _RANGE = re.compile(r"([0-9]+)-([0-9]+)")
 _MAX_RANGE = 1_000_000
@@ -42,7 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="an index, a range of them (12-20), an auditID, or a file with an Event; may be given again",
     )
+    add_filter_arguments(parser)
     add_store_arguments(parser)
+    parser.set_defaults(sources=[], show_damage=False, verbose=False)
     parser.add_argument(
         "--key",
         metavar="KEY",
@@ -57,8 +62,9 @@ def run(args: argparse.Namespace) -> int:
     from kubewitness.keep.store.bundle import Bundle
 
     out = Path(args.evidence)
-    if not args.event:
-        raise UserError("no Event was chosen: name some with --event")
+    flags = _flags(args)
+    if not args.event and not flags:
+        raise UserError("no Event was chosen: use flags as in `search`, or name some with --event")
     if out.exists():
         raise UserError(f"{out}: is there already")
     if not out.absolute().parent.is_dir():
@@ -69,21 +75,49 @@ def run(args: argparse.Namespace) -> int:
     if not keys:
         raise UserError(f"{data.path}: no verifier key lies beside it; name one with --key")
     told = {
-        "chosen_by": args.event,
+        "chosen_by": {"event": args.event} | flags if args.event else flags,
         "made_at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "made_by": f"kubewitness {__version__}",
     }
+    args.data, args.cluster = str(data.path), meta.cluster
+    code, indexes = _search(args) if flags else (ExitCode.OK, [])
     with open_archive(args) as archive:
-        events = _chosen(archive, args.event)
+        signed = [index for index in indexes if index < archive.head.size]
+        if len(signed) < len(indexes):
+            say(f"left out: {counted(len(indexes) - len(signed), 'event')} that no head covers yet")
+            code = ExitCode.INCOMPLETE
+        events = _chosen(archive, args.event, signed)
+        if not events:
+            raise UserError("nothing to export: no Event that was chosen is signed", ExitCode.INCOMPLETE)
         bundle = Bundle(archive, keys, meta.cluster, told)
         _write(out, bundle.files(events))
     say(f"{out}: {counted(len(bundle.indexes), 'event')}, proved by the head of {archive.head.size:,}")
-    return ExitCode.OK
+    return code
 
 
-def _chosen(archive: "Archive", words: list[str]) -> "list[Evidence]":
+def _flags(args: argparse.Namespace) -> dict[str, Any]:
+    """Give the filters that were given, by their flags."""
+    from kubewitness.cli.filters import given
+
+    others = {name: getattr(args, name) for name in ("since", "until", "where")}
+    return given(args) | {name: value for name, value in others.items() if value}
+
+
+def _search(args: argparse.Namespace) -> tuple[ExitCode, list[int]]:
+    """Give the indexes of what the flags choose, and whether that is all."""
+    from kubewitness.cli.answer import conclude
+    from kubewitness.cli.engine import open_log
+    from kubewitness.cli.progress import Progress
+
+    with open_log(args) as log, Progress("reading", log.fraction) as progress:
+        indexes = [index for (index,) in log.query("SELECT log_index FROM events ORDER BY log_index")]
+        progress.stop()
+        return ExitCode(conclude(log, args, found=len(indexes))), indexes
+
+
+def _chosen(archive: "Archive", words: list[str], indexes: list[int]) -> "list[Evidence]":
     """Find all Events that are named, each once, in the order of the log."""
-    found: dict[int, Evidence] = {}
+    found: dict[int, Evidence] = {evidence.index: evidence for evidence in archive.at(indexes)}
     for word in words:
         match = _RANGE.fullmatch(word)
         if match:

@@ -40,17 +40,17 @@ class Following:
     """Events of a growing log for which a filter is true; counts what it could not judge or read."""
 
     condition: Expr
-    source: str
-    context: Context
     all_stages: bool = False
     damaged: int = 0
     unknown: int = 0
     _shown: "OrderedDict[tuple[object, ...], None]" = field(default_factory=OrderedDict)
 
-    def records(self, chunks: Iterator[bytes], tell_damage: Callable[[Damage], None]) -> Iterator[Record]:
+    def records(
+        self, arriving: Iterator[tuple[Record | Damage, Context]], tell_damage: Callable[[Damage], None]
+    ) -> Iterator[tuple[Record, Context]]:
         """Give what the filter is true for, as it arrives."""
         is_wanted = function(self.condition)
-        for found in read_all(chunks, self.source):
+        for found, context in arriving:
             if isinstance(found, Damage):
                 self.damaged += 1
                 tell_damage(found)
@@ -58,12 +58,12 @@ class Following:
             event = found.event
             if not self.all_stages and (event.stage is Stage.REQUEST_RECEIVED or self._is_shown(event)):
                 continue
-            verdict = is_wanted(event, self.context)
+            verdict = is_wanted(event, context)
             self.unknown += verdict is None
             if verdict:
                 if not self.all_stages:
                     self._remember(event)
-                yield found
+                yield found, context
 
     def _is_shown(self, event: Event) -> bool:
         return _identity(event) in self._shown
@@ -80,6 +80,12 @@ class Following:
 def _identity(event: Event) -> tuple[object, ...]:
     user = event.user.username if event.user else None
     return (event.audit_id, user, event.request_uri, event.request_received_timestamp)
+
+
+def read_chunks(chunks: Iterator[bytes], source: str, context: Context) -> Iterator[tuple[Record | Damage, Context]]:
+    """Give what is in these bytes, each with what is known of it besides."""
+    for found in read_all(chunks, source):
+        yield found, context
 
 
 def chunks_of(source: str) -> Iterator[bytes]:
@@ -125,27 +131,28 @@ def _until_replaced(file: BinaryIO, path: Path, wait: Callable[[float], None]) -
         is_replaced = (now.st_dev, now.st_ino) != (own.st_dev, own.st_ino)
 
 
-def row_maker(columns: Sequence[str], context: Context) -> Callable[[Event], tuple[object, ...]]:
-    """Give the function that makes a row of these flat columns from an Event."""
-    getters = [_getter(column, context) for column in columns]
+def row_maker(columns: Sequence[str]) -> Callable[[Event, Context], tuple[object, ...]]:
+    """Give the function that makes a row of these flat columns from an Event and what is known of it besides."""
+    getters = [_getter(column) for column in columns]
 
-    def make(event: Event) -> tuple[object, ...]:
-        return tuple(get(event) for get in getters)
+    def make(event: Event, context: Context) -> tuple[object, ...]:
+        return tuple(get(event, context) for get in getters)
 
     return make
 
 
-def _getter(column: str, context: Context) -> Callable[[Event], object]:
+def _getter(column: str) -> Callable[[Event, Context], object]:
     known = by_column(column)
     match known.type:
         case FieldType.JSON | FieldType.MAP | FieldType.LISTS:
-            return _member(known.path)
+            get = _member(known.path)
+            return lambda event, _: get(event)
         case FieldType.TIME:
             value = value_function(Ref(known.path))
-            return lambda event: _moment(value(event, context))
+            return lambda event, context: _moment(value(event, context))
         case _:
             value = value_function(Ref(known.path))
-            return lambda event: value(event, context)
+            return value
 
 
 def _moment(microseconds: object) -> datetime | None:

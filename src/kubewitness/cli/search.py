@@ -18,7 +18,7 @@ from kubewitness.cli.filters import add_filter_arguments, add_limit_argument, co
 from kubewitness.cli.progress import Progress
 from kubewitness.cli.render.choose import add_output_arguments, output_of, write_events, write_rows
 from kubewitness.cli.render.output import Output
-from kubewitness.cli.sources import Place, SourceReport, add_source_arguments, damage_lines, sources_of
+from kubewitness.cli.sources import Place, SourceReport, add_source_arguments, damage_lines, sources_of, store_of
 
 HELP = """Find requests by who, what, where, when and result.
 
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Search and print."""
-    shown = chosen(args.columns, args.output)
+    shown = chosen(args.columns, args.output, is_stored=store_of(args) is not None)
     output = output_of(args)
     if args.follow:
         return _follow(args, shown, output)
@@ -94,29 +94,34 @@ def _tell_more(rest: Iterator[object], limit: int | None) -> None:
 
 def _follow(args: argparse.Namespace, shown: tuple[Shown, ...], output: Output) -> int:
     """Show what matches as it is written."""
-    from kubewitness.cli.follow import Following, chunks_of, row_maker
+    if args.where or args.count or args.show_sql:
+        raise UserError("--follow goes with flags, not with --where, --count or --show-sql")
+    from kubewitness.cli.follow import Following, chunks_of, read_chunks, row_maker
     from kubewitness.event.expr_values import Context
     from kubewitness.event.items import Damage
 
-    sources = sources_of(args)
-    if len(sources) > 1:
-        raise UserError("--follow takes one file, or standard input")
-    if args.where or args.count or args.show_sql:
-        raise UserError("--follow goes with flags, not with --where, --count or --show-sql")
-    name = "standard input" if sources == ["-"] else sources[0]
-    context = Context(cluster=args.cluster, source=name)
-    following = Following(condition_of(args).filter, name, context, all_stages=args.stages == "all")
+    following = Following(condition_of(args).filter, all_stages=args.stages == "all")
+    if data := store_of(args):
+        from kubewitness.cli.follow_store import read_store
+
+        name, found = data, read_store(data, args.cluster)
+    else:
+        sources = sources_of(args)
+        if len(sources) > 1:
+            raise UserError("--follow takes one file, or standard input")
+        name = "standard input" if sources == ["-"] else sources[0]
+        found = read_chunks(chunks_of(sources[0]), name, Context(cluster=args.cluster, source=name))
 
     def tell_damage(damage: Damage) -> None:
         place = Place(damage.source, damage.offset, damage.line, damage.reason, damage.excerpt)
         for line in damage_lines(SourceReport(name, damaged=1, places=[place])):
             print(line, file=sys.stderr)  # noqa: T201 - made harmless by damage_lines
 
-    records = itertools.islice(following.records(chunks_of(sources[0]), tell_damage), args.limit or None)
+    records = itertools.islice(following.records(found, tell_damage), args.limit or None)
     if _is_whole(args):
-        write_events((record.item.raw for record in records), args.output, output, is_live=True)
+        write_events((record.item.raw for record, _ in records), args.output, output, is_live=True)
     else:
-        make, row = maker(shown), row_maker(reads_of(shown), context)
-        rows = (make(row(record.event)) for record in records)
+        make, row = maker(shown), row_maker(reads_of(shown))
+        rows = (make(row(record.event, context)) for record, context in records)
         write_rows(rows, [item.column for item in shown], args.output, output, is_live=True)
     return ExitCode.INCOMPLETE if following.damaged or following.unknown else ExitCode.OK

@@ -15,18 +15,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kubewitness.cli.errors import ExitCode, UserError
 from kubewitness.cli.render.output import Output, terminal_width, wants_colour
 from kubewitness.cli.render.values import Tone
 
-HELP = """Walk through a recorded incident: a policy that looks good, an attacker, and what the log can tell.
+HELP = """Walk through a recorded incident: a policy, an attacker, what the log can tell, and what proves it.
 
   kubewitness demo
-  kubewitness demo --keep incident    leaves policy and log in ./incident, to go on asking"""
+  kubewitness demo --keep incident    leaves policy, log and store in ./incident, to go on asking"""
+
+if TYPE_CHECKING:
+    from kubewitness.cli.demo.server import DemoServer
 
 POLICY = "security-focused.yaml"
 LOG = "audit.log"
+MANIFEST = "kube-apiserver.yaml"
+NODE = Path("node/etc/kubernetes")
+"""Where a control plane node of kubeadm keeps manifest and policy, in a directory that stands for the node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +43,9 @@ class Step:
     text: str
     command: str
     code: ExitCode
+    act: str = ""
+    """What is done beside the command: `serve` runs it in the background and posts the log; `stop` and `edit`
+    come before the command."""
 
 
 STEPS: tuple[Step, ...] = (
@@ -49,6 +59,12 @@ STEPS: tuple[Step, ...] = (
         "What does it record of a shell in a pod? kubectl opens a WebSocket, so the verb is `get`. The first rule "
         "that matches decides.",
         f"policy explain {POLICY} --user attacker --verb get --resource pods/exec -n production --name node-shell",
+        ExitCode.OK,
+    ),
+    Step(
+        "How is a log turned on? `node` stands for a control plane node of kubeadm. This shows what would change; "
+        "without --dry-run it is done, and --undo takes every byte back.",
+        "apiserver enable --distro kubeadm --root node --dry-run",
         ExitCode.OK,
     ),
     Step(
@@ -87,10 +103,35 @@ STEPS: tuple[Step, ...] = (
         f"top --by bytes --limit 5 {LOG}",
         ExitCode.OK,
     ),
+    Step(
+        "A log file can be deleted. So kube-apiserver also posts its Events to a server, which keeps and seals them. "
+        "Here is one, with certificates made for it; it gets this log as kube-apiserver's webhook would send it.",
+        "serve --data store --listen 127.0.0.1:0",
+        ExitCode.OK,
+        "serve",
+    ),
+    Step(
+        "Its store answers at once, while it goes on receiving.",
+        "who deleted secrets/important -n production --data store",
+        ExitCode.OK,
+    ),
+    Step(
+        "The server is told to stop, and signs a last head. Is what it holds what it signed? Every Event is hashed "
+        "again.",
+        "verify --data store",
+        ExitCode.OK,
+        "stop",
+    ),
+    Step(
+        "Somebody with access to the disk puts the blame on another user, and knows how to mend checksums.",
+        "verify --data edited --keys store.keys",
+        ExitCode.INTEGRITY,
+        "edit",
+    ),
 )
 NEXT = (
     "Where to go next:",
-    "  kubewitness demo --keep incident           leaves policy and log in ./incident",
+    "  kubewitness demo --keep incident           leaves all of it in ./incident",
     "  kubewitness timeline --user attacker incident/audit.log",
     "  kubewitness search --help                  filters; every command has --help",
     "  docs/tutorials/first-look.md               a larger log of the same attack",
@@ -100,20 +141,22 @@ NEXT = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add --keep."""
-    parser.add_argument("--keep", metavar="DIR", type=Path, help="leave the policy and the log in DIR")
+    parser.add_argument("--keep", metavar="DIR", type=Path, help="leave the policy, the log and the store in DIR")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run every step; fail when a command does not end as it should."""
-    with _place(args.keep) as place, contextlib.chdir(place):
+    from kubewitness.cli.demo.server import DemoServer
+
+    with _place(args.keep) as place, contextlib.chdir(place), DemoServer() as server:
         write_incident(Path())
         for number, step in enumerate(STEPS, 1):
-            code = _show(step, number)
+            code = _show(step, number, server)
             if code != step.code:
                 raise UserError(f"step {number} ended with exit code {code}, not {step.code}", ExitCode.RUNTIME)
     _say("")
     if args.keep:
-        _say(f"Policy and log are in {args.keep}.")
+        _say(f"Policy, log and store are in {args.keep}.")
     for line in NEXT:
         _say(line)
     return ExitCode.OK
@@ -126,7 +169,7 @@ def _place(keep: Path | None) -> Iterator[Path]:
             yield Path(name)
         return
     keep.mkdir(parents=True, exist_ok=True)
-    for name in (POLICY, LOG):
+    for name in (POLICY, LOG, NODE.parts[0], "store", "edited"):
         if (keep / name).exists():
             raise UserError(f"{keep / name} is there already; name another directory")
     yield keep
@@ -138,19 +181,31 @@ def write_incident(place: Path) -> None:
 
     here = resources.files(__name__)
     (place / POLICY).write_bytes((here / POLICY).read_bytes())
+    (place / NODE / "manifests").mkdir(parents=True)
+    (place / NODE / "manifests" / MANIFEST).write_bytes((here / MANIFEST).read_bytes())
+    (place / NODE / "audit-policy.yaml").write_bytes((here / POLICY).read_bytes())
     packed = (here / f"{LOG}.zst").read_bytes()
     (place / LOG).write_bytes(zstandard.ZstdDecompressor().stream_reader(packed).read())
 
 
-def _show(step: Step, number: int) -> int:
+def _show(step: Step, number: int, server: "DemoServer") -> int:
+    from kubewitness.cli.demo.server import edit_a_copy, serve
     from kubewitness.cli.main import main
 
     _say("")
     for line in textwrap.wrap(f"{number}. {step.text}", min(terminal_width(), 100), subsequent_indent="   "):
         _say(line)
+    if step.act == "edit":
+        _say(edit_a_copy())
+    if step.act == "stop":
+        server.stop()
     colours = Output(has_colour=wants_colour("auto", sys.stdout))
     _say(colours.paint(f"$ kubewitness {step.command}", Tone.STRONG))
     sys.stdout.flush()
+    if step.act == "serve":
+        for line in serve(server, shlex.split(step.command), Path(LOG)):
+            _say(line)
+        return ExitCode.OK
     with contextlib.redirect_stderr(sys.stdout):  # notes belong below their answer, in a pipe too
         code = main(shlex.split(step.command))
     sys.stdout.flush()

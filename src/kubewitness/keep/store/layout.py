@@ -16,14 +16,17 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from kubewitness._kit.files import DiskDirectory, read_whole, write_whole
-from kubewitness.keep.seal.ed25519 import Ed25519Signer
 from kubewitness.keep.seal.note import VerifierKey, is_key_name, parse_verifier_key
 from kubewitness.keep.store.dedupe import KEY_BYTES
 from kubewitness.keep.store.errors import DamagedError
+
+if TYPE_CHECKING:
+    from kubewitness.keep.seal.ed25519 import Ed25519Signer
 
 LOGS = "logs"
 CLUSTER_FILE = "cluster.json"
@@ -138,8 +141,10 @@ class KeyDir:
             raise DamagedError(f"{self.path / IDENTITY_FILE}: not {KEY_BYTES} bytes in hexadecimal")
         return key
 
-    def signers(self, meta: ClusterMeta) -> list[Ed25519Signer]:
+    def signers(self, meta: ClusterMeta) -> "list[Ed25519Signer]":
         """Give the keys that sign a log's heads, one made if there is none. Raises NoteError, OSError."""
+        from kubewitness.keep.seal.ed25519 import Ed25519Signer  # takes 40 ms, and few need it
+
         name = cluster_dir(meta.cluster)
         with self._enter() as keys:
             if name + SIGN_SUFFIX not in keys.names():
@@ -149,11 +154,13 @@ class KeyDir:
             self._publish(keys, name, signers)
             return signers
 
-    def rotate(self, meta: ClusterMeta, keep: int = 1) -> Ed25519Signer:
+    def rotate(self, meta: ClusterMeta, keep: int = 1) -> "Ed25519Signer":
         """Add a new key before the others, of which the newest `keep` go on signing. Raises NoteError, OSError.
 
         The public keys of those that no longer sign stay: old heads are checked by them.
         """
+        from kubewitness.keep.seal.ed25519 import Ed25519Signer  # takes 40 ms, and few need it
+
         old = self.signers(meta)
         new = Ed25519Signer.make(meta.origin, os.urandom(32))
         with self._enter() as keys:
@@ -170,13 +177,13 @@ class KeyDir:
         with DiskDirectory.at(self.path.parent) as parent:
             return parent.enter(self.path.name)
 
-    def _write(self, keys: DiskDirectory, name: str, signers: list[Ed25519Signer]) -> None:
+    def _write(self, keys: DiskDirectory, name: str, signers: "list[Ed25519Signer]") -> None:
         # private first: a public key is only shown once the private one lasts
         write_whole(keys, name + SIGN_SUFFIX, "".join(f"{s.private_text()}\n" for s in signers).encode())
         self._publish(keys, name, signers)
 
     @staticmethod
-    def _publish(keys: DiskDirectory, name: str, signers: list[Ed25519Signer]) -> None:
+    def _publish(keys: DiskDirectory, name: str, signers: "list[Ed25519Signer]") -> None:
         """See that the public keys of these stand first, and after them all that ever signed."""
         known = _read_published(keys, name) if name + VERIFY_SUFFIX in keys.names() else []
         wanted = list(dict.fromkeys([*(signer.key for signer in signers), *known]))

@@ -8,27 +8,23 @@ was merged away while it was being looked for, the question is asked again.
 Rows carry the index of the Event in its log, by which its exact bytes are found and by which it is proved.
 """
 
-# ruff: noqa: S608 - writing SQL is what this module is for; names and texts go through identifier() and literal()
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from kubewitness._kit.files import DiskDirectory
 from kubewitness._kit.opening import Compression
-from kubewitness.event.fields import by_path
 from kubewitness.event.items import EXCERPT_BYTES, KUBE_APISERVER, Damage
 from kubewitness.keep.index.manifest import INDEX, Entry, Manifest, read_manifest
 from kubewitness.keep.store.errors import DamagedError
 from kubewitness.keep.store.find import Finder
 from kubewitness.keep.store.layout import OWN_PREFIX, DataDir
 from kubewitness.keep.store.log import SEGMENTS
-from kubewitness.keep.store.reader import Lost, Tail
+from kubewitness.keep.store.reader import Lost, Tail, read_blocks, records
 from kubewitness.look.query.account import Account, FileAccount
 from kubewitness.look.query.lockdown import QueryError, check_select, engine_errors, locked, seal, tidy
-from kubewitness.look.query.relation import RANK
-from kubewitness.look.query.relation_names import SQL_TYPES, every_name, identifier, literal
 from kubewitness.look.query.run import (
     MEMORY_BYTES,
     NO_WEIGHTS,
@@ -37,28 +33,29 @@ from kubewitness.look.query.run import (
     Weights,
     bracket,
     count_hits,
-    has_doubt,
-    keep_latest,
     wire_paths,
     without_twins,
 )
-from kubewitness.look.query.scan import Question
 from kubewitness.look.query.source import Input, SourceError
-from kubewitness.look.query.tabulate import COMPUTED, Lines, Loader, schema
+from kubewitness.look.query.store_ask import Ask
+from kubewitness.look.query.tabulate import Lines, Loader, schema
 
 if TYPE_CHECKING:
     import duckdb
 
     from kubewitness.event.expr import Expr
 
-_JOINS = ("audit_id", "username", "request_uri", "received", "verb")
-_ALWAYS = ("stage", "cluster", "log_index")
 _ATTEMPTS = 5
 _BYTES_BATCH = 4096
 
 
 def open_store(data: str, cluster: str | None = None, *, memory_bytes: int = MEMORY_BYTES) -> "StoreEvents":
     """Open the logs of a data directory, or of one cluster in it. Raises SourceError."""
+    return StoreEvents(open_shelves(data, cluster), memory_bytes)
+
+
+def open_shelves(data: str, cluster: str | None = None) -> "list[Shelf]":
+    """Open the logs of a data directory, or of one cluster in it, to be read. Raises SourceError."""
     directory = DataDir(Path(data))
     try:
         clusters = sorted(directory.clusters())
@@ -72,10 +69,9 @@ def open_store(data: str, cluster: str | None = None, *, memory_bytes: int = MEM
     of_clusters = [name for name in clusters if not name.startswith(OWN_PREFIX)] or clusters
     chosen = of_clusters if cluster is None else [cluster]
     try:
-        shelves = [Shelf(name, directory.log_path(name)) for name in chosen]
+        return [Shelf(name, directory.log_path(name)) for name in chosen]
     except OSError as exc:
         raise SourceError(f"{data}: {exc.filename or ''}: {exc.strerror}") from exc
-    return StoreEvents(shelves, memory_bytes)
 
 
 class Shelf:
@@ -103,6 +99,22 @@ class Shelf:
             else:
                 lines.add(part, manifest.end)
         return lines, lost
+
+    def end(self) -> int:
+        """Give the index after the last Event that can be seen."""
+        manifest = self.manifest()
+        at = (manifest.segment, manifest.offset) if manifest.segment >= 0 else None
+        tail = Tail(self.segments, manifest.end, at)
+        for _ in tail.poll():
+            pass
+        return tail.index
+
+    def lines(self) -> Iterator[bytes]:
+        """Give every Event in order, as the store shows it; what is lost is left out."""
+        for part in read_blocks(self.segments):
+            if not isinstance(part, Lost):
+                for record in records(part):
+                    yield record.kept.line
 
     def close(self) -> None:
         """Let go."""
@@ -187,7 +199,7 @@ class StoreEvents(Events):
             where, unknown = (bracket(connection, condition) for condition in (where, unknown))
             numbers = {name: stored for name, (_, stored) in weights.items()}
             question = self._plan(connection, sql, where, unknown, stages, keeps_bytes=keeps_bytes, weights=numbers)
-            ask = _Ask(connection, question, files, keeps_bytes=keeps_bytes, weights=numbers)
+            ask = Ask(connection, question, files, keeps_bytes=keeps_bytes, weights=numbers)
             for number, look in enumerate(looks):
                 loader = Loader(connection, fds, look.shelf.cluster)
                 unread = []
@@ -253,131 +265,6 @@ class StoreEvents(Events):
 
 class _MovedError(QueryError):
     """A file of the index went while it was being looked for."""
-
-
-class _Ask:
-    """One question on its way, in one engine."""
-
-    def __init__(
-        self,
-        connection: "duckdb.DuckDBPyConnection",
-        question: Question,
-        files: Sequence[str],
-        *,
-        keeps_bytes: bool,
-        weights: Mapping[str, str],
-    ) -> None:
-        self._connection = connection
-        self._numbers = "".join(f"{number} AS {identifier(weight)}, " for weight, number in weights.items())
-        self._question = question
-        self._files = files
-        self._keeps_bytes = keeps_bytes
-        self.newest: list[str] = []
-        """Views of the newest Events, one a log."""
-        key = [by_path(path).column for path in sorted(question.joined_by)]
-        self._key = [*_JOINS, *(column for column in key if column not in _JOINS)] if question.joins_stages else []
-        self.columns = list(dict.fromkeys([*question.used, *question.filled_later, *self._key, *_ALWAYS]))
-        """What is read of each Event."""
-
-    def _rows(self) -> str:
-        """Write the relation of index and newest Events."""
-        parts = []
-        if self._files:
-            kept = [column for column in self.columns if column not in COMPUTED]
-            paths = ", ".join(map(literal, self._files))
-            items = [identifier(column) for column in kept]
-            if computed := [column for column in self.columns if column in COMPUTED]:
-                from kubewitness.look.query.sql import derived_columns
-
-                derived = derived_columns()
-                items += [f"{derived[column]} AS {identifier(column)}" for column in computed]
-            parts.append(
-                f"SELECT {', '.join(items)} FROM read_parquet([{paths}], hive_partitioning=false, union_by_name=false)"
-            )
-        names = ", ".join(map(identifier, self.columns))
-        parts += [f"SELECT {names} FROM {view}" for view in self.newest]
-        if not parts:
-            nothing = ", ".join(f"NULL::{_sql_type(column)} AS {identifier(column)}" for column in self.columns)
-            parts.append(f"SELECT {nothing} WHERE FALSE")
-        return " UNION ALL BY NAME ".join(parts)
-
-    def view(self) -> int:
-        """Let `events` be what matches, without collecting it first; give how many are unknown."""
-        q = self._question
-        names = every_name(q.columns)
-        rows = f"SELECT *, log_index AS _row FROM ({self._named()}) WHERE {q.where}"
-        if q.is_ordered and q.where != "TRUE":
-            rows += " ORDER BY cluster, log_index"
-        select = f"SELECT {names}{', ' if names else ''}{self._numbers}_row FROM ({rows})"
-        self._connection.execute(f"CREATE VIEW events AS {select}")
-        self._connection.execute(f"CREATE VIEW requests AS {select}")
-        if q.unknown == "FALSE":
-            return 0
-        condition = q.unknown if q.where == "TRUE" else f"({q.unknown}) AND ({q.where}) IS NOT TRUE"
-        row = self._connection.execute(f"SELECT count(*) FROM ({self._named()}) WHERE {condition}").fetchone()
-        return int(row[0]) if row else 0
-
-    def collect(self, stages: str) -> None:
-        """Put what matches, or is unknown, into `hits`, and of each request only its latest stage."""
-        q = self._question
-        self._connection.execute(f"CREATE TABLE hits AS {self._select('FALSE')}")
-        keep = [q.where, q.unknown, *(["_rank = 3"] if q.joins_stages else [])]
-        kept = " OR ".join(condition for condition in keep if condition != "FALSE") or "FALSE"
-        kept = "TRUE" if "TRUE" in keep else kept
-        order = " ORDER BY _cluster, _index" if q.is_ordered or self._keeps_bytes else ""
-        self._connection.execute(f"INSERT INTO hits {self._select(kept)}{order}")
-        if stages != "latest":
-            return
-        if kept != "TRUE" and (q.changes_with_stage or has_doubt(self._connection)):
-            self._add_later_stages(kept)
-        keep_latest(self._connection)
-
-    def _add_later_stages(self, kept: str) -> None:
-        """Add later stages of what matches at an early one: they may say otherwise."""
-        run = self._connection.execute
-        run("CREATE TEMP TABLE early AS SELECT DISTINCT _audit FROM hits WHERE _match > 0 AND _rank < 2")
-        if run("SELECT 1 FROM early LIMIT 1").fetchone():
-            later = f"(({kept}) IS NOT TRUE) AND _rank > 0 AND audit_id IN (SELECT _audit FROM early)"
-            run(f"INSERT INTO hits {self._select(later)}")
-
-    def create_views(self) -> None:
-        """Let `events` be what is in `hits` and matches, and `requests` the latest stages of that."""
-        names = every_name(self._question.columns)
-        rows = "SELECT *, rowid AS _row FROM hits WHERE _match = 1"
-        select = f"SELECT {names}{', ' if names else ''}{self._numbers}_row FROM ({rows}"
-        self._connection.execute(f"CREATE VIEW events AS {select})")
-        latest = "QUALIFY _key IS NULL OR row_number() OVER (PARTITION BY _key ORDER BY _rank DESC, rowid) = 1"
-        self._connection.execute(f"CREATE VIEW requests AS {select} {latest})")
-
-    def _named(self) -> str:
-        """Write the relation with every name a condition may use, and the rank of the stage."""
-        named = every_name(self.columns)
-        return f"SELECT {named}, {RANK} AS _rank FROM ({self._rows()})"
-
-    def _select(self, condition: str) -> str:
-        q = self._question
-        match = "1" if q.where == "TRUE" else f"CASE WHEN {q.where} THEN 1 WHEN {q.unknown} THEN 2 ELSE 0 END"
-        columns = "".join(f"{identifier(column)}, " for column in q.columns)
-        lacking = " OR ".join(f"{identifier(column)} IS NULL" for column in q.filled_later)
-        doubt = f"_rank < 2 AND ({lacking})" if lacking else "FALSE"
-        filled = ", ".join(map(identifier, q.filled_later))
-        key = "NULL::UHUGEINT"
-        audit = "NULL::VARCHAR"
-        if self._key:
-            texts = (f"coalesce({identifier(column)}::VARCHAR, chr(1))" for column in ("cluster", *self._key))
-            key = f"CASE WHEN audit_id IS NOT NULL THEN md5_number(concat_ws(chr(0), {', '.join(texts)})) END"
-            audit = "CASE WHEN _rank < 2 THEN audit_id END"
-        return (
-            f"SELECT {columns}({match})::TINYINT AS _match, FALSE AS _odd, _rank::TINYINT AS _rank, {doubt} AS _doubt, "
-            f"{key} AS _key, [{filled}]::VARCHAR[] AS _filled, {audit} AS _audit, "
-            f"cluster AS _cluster, log_index AS _index FROM ({self._named()}) WHERE {condition}"
-        )
-
-
-def _sql_type(column: str) -> str:
-    from kubewitness.event.fields import by_column
-
-    return SQL_TYPES[by_column(column).type]
 
 
 def _input(shelf: Shelf) -> Input:

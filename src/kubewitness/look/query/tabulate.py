@@ -81,7 +81,7 @@ class Lines:
             for kept in events:
                 line = kept.line
                 if kept.removed or kept.tombstone is not None:
-                    self.redacted[len(self.lines)] = _missing(kept)
+                    self.redacted[len(self.lines)] = missing(kept)
                     line = b'{"stage":"ResponseComplete"}' if kept.tombstone else _without_uri(kept)
                 if b"\n" in line or b"\r" in line:
                     line = line.replace(b"\n", b" ").replace(b"\r", b" ")
@@ -97,8 +97,8 @@ class Lines:
         return index + place - first
 
 
-def _missing(kept: Kept) -> tuple[str, ...]:
-    """Name the members that are not there, or not whole."""
+def missing(kept: Kept) -> tuple[str, ...]:
+    """Name the members of an Event that are not there, or not whole."""
     if kept.tombstone is not None:
         return _MEMBERS
     return tuple(sorted({name for group in kept.removed for name in _REDACTED[group]}))

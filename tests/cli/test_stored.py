@@ -1,0 +1,131 @@
+"""Commands over stores: what only a store adds to what they do over files."""
+
+import csv
+import io
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from kubewitness.cli.main import main
+from tests.look.query.stored import fill, index, items_of
+from tools.run_docs import workplace
+
+PROGRAM = [sys.executable, "-c", "import sys; from kubewitness.cli.main import main; sys.exit(main())"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The recorded log, and a store of it, half of it in the index."""
+    directory = tmp_path_factory.mktemp("stored")
+    workplace(directory)
+    end = fill(directory / "data", "prod", items_of(directory / "metadata.log"))
+    index(directory / "data", "prod", end // 2)
+    return directory
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["top", "--by", "user"],
+        ["top", "--by", "objectRef.resource", "--stages", "all"],
+        ["stats"],
+        ["timeline", "--user", "attacker"],
+        ["who", "deleted", "secrets/important", "-n", "production"],
+        ["search", "--code", "403", "--columns", "time,user,object", "--limit", "5"],
+        ["search", "--user", "attacker", "-o", "jsonl"],
+        ["search", "--user", "attacker", "-o", "json", "--limit", "2"],
+        ["search", "--user", "nobody-at-all"],
+        ["search", "--where", "requestObject IS NOT NULL"],
+        ["search", "--where", "requestObject ->> '$.kind' = 'Pod'", "--count"],
+        ["sql", "SELECT verb, count(*) AS n FROM requests GROUP BY ALL ORDER BY n DESC, verb"],
+        ["sql", "DESCRIBE events"],
+    ],
+)
+def test_every_command_answers_as_over_the_file(
+    place: Path, words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Standard output and exit code are those of the file."""
+    monkeypatch.chdir(place)
+    answers = []
+    for source in (["metadata.log"], ["--data", "data"]):
+        answers.append((main([*words, *source]), capsys.readouterr().out))
+    assert answers[0] == answers[1]
+
+
+def test_the_variable_names_a_store(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """KUBEWITNESS_DATA is asked where nothing else is named."""
+    monkeypatch.setenv("KUBEWITNESS_DATA", str(place / "data"))
+    assert main(["search", "--count"]) == 0
+    assert capsys.readouterr().out == "2222\n"
+
+
+def test_rows_carry_their_index(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The wide and the data formats have cluster and log index; files have neither."""
+    source = ["--data", str(place / "data")]
+    assert main(["search", "--user", "attacker", "--action", "exec", "-o", "csv", *source]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    stored = items_of(place / "metadata.log")
+    assert rows
+    assert all(json.loads(stored[int(row["log.index"])])["auditID"] == row["auditID"] for row in rows)
+    assert {row["cluster"] for row in rows} == {"prod"}
+    assert main(["search", "--user", "attacker", "-o", "wide", *source]) == 0
+    assert capsys.readouterr().out.split("\n")[0].endswith("CLUSTER  INDEX")
+    assert main(["search", "--user", "attacker", "-o", "wide", str(place / "metadata.log")]) == 0
+    assert "INDEX" not in capsys.readouterr().out
+
+
+def test_what_is_no_store_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A directory without a log, and a cluster that is not there, are usage errors."""
+    assert main(["search", "--data", str(tmp_path)]) == 2
+    assert "no store is there" in capsys.readouterr().err
+    fill(tmp_path, "prod", [b'{"stage":"Panic"}'])
+    assert main(["search", "--data", str(tmp_path), "--cluster", "dev"]) == 2
+    assert "has no log of cluster 'dev'; it has 'prod'" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="there is no jq")
+def test_jq_reads_a_store(place: Path) -> None:
+    """What jq prints of the file it prints of the store."""
+    program = 'select(.objectRef.subresource == "exec") | .auditID'
+    outputs = [
+        subprocess.run([*PROGRAM, "jq", *words], capture_output=True, check=True).stdout
+        for words in (["-r", program, str(place / "metadata.log")], ["--data", str(place / "data"), "-r", program])
+    ]
+    assert outputs[0] == outputs[1] != b""
+
+
+def test_following_a_store(tmp_path: Path) -> None:
+    """What is stored from now on is shown within a second, with its index; what was there is not."""
+    line = b'{"stage":"%s","level":"Metadata","auditID":"%d","verb":"get","user":{"username":"eve"}}'
+    fill(tmp_path, "prod", [line % (b"ResponseComplete", 1)])
+    words = ["search", "--data", str(tmp_path), "--user", "eve", "--follow", "--columns", "auditID,index,cluster"]
+    with subprocess.Popen([*PROGRAM, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        shown: list[str] = []
+        done = threading.Event()
+
+        def read() -> None:
+            assert process.stdout is not None
+            for text in process.stdout:
+                shown.append(text)
+                if len(shown) == 3:
+                    done.set()
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        time.sleep(1.5)
+        fill(tmp_path, "prod", [line % (b"RequestReceived", 2), line % (b"ResponseComplete", 2)])
+        fill(tmp_path, "prod", [line % (b"ResponseComplete", 3)])
+        assert done.wait(20), shown
+        process.send_signal(signal.SIGINT)
+        reader.join()
+    assert [text.split() for text in shown] == [["auditID", "INDEX", "cluster"], ["2", "2", "prod"], ["3", "3", "prod"]]
