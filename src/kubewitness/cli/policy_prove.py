@@ -21,7 +21,9 @@ Ends with 1 when a claim is broken.
   kubewitness policy prove audit-policy.yaml no-secret-bodies exec-visible
   kubewitness policy prove audit-policy.yaml 'secrets never above Metadata' '* never None when verb in delete'
 
-Named claims: cis-3.2.2, no-secret-bodies, exec-visible, rbac-changes-with-bodies.
+Named claims: cis-3.2.2, stig-v-242403, pci-10.2, no-secret-bodies, exec-visible, proxies-visible,
+rbac-changes-with-bodies, workload-changes-with-bodies, admission-changes-with-bodies, secret-reads-visible,
+tokens-visible, deletions-visible, failed-logins-visible, anonymous-visible, admins-visible, outcomes-visible.
 A claim is: WHAT (never above|always at least|always|never) LEVEL [at STAGES] [when CONDITIONS] [unless CONDITIONS]
 """
 MINIFY = """\
