@@ -1,9 +1,16 @@
 """What all tests share: how long Hypothesis looks, and that `make ci` accepts no skip."""
 
+import fcntl
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+GOPATH = Path("/usr/share/gocode")
+VERIFIER = Path(__file__).parent / "go" / "verifier"
 
 # no deadline: the machine may be busy, and speed is what benchmarks/ measures
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -21,3 +28,29 @@ def pytest_runtest_makereport(item):
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid}: skipped, which `make ci` does not accept: {report.longrepr}"
     return report
+
+
+@pytest.fixture(scope="session")
+def go_verifier(tmp_path_factory) -> Path:
+    """The independent verifier, compiled once; skipped by name where Debian's package of x/mod is not installed."""
+    if not (GOPATH / "src/golang.org/x/mod/sumdb/tlog").is_dir() and not os.environ.get("KUBEWITNESS_NO_SKIP"):
+        pytest.skip("golang-golang-x-mod-dev is not installed")
+    shared = tmp_path_factory.getbasetemp().parent / "go"
+    shared.mkdir(exist_ok=True)
+    env = os.environ | {
+        "CGO_ENABLED": "0",
+        "GO111MODULE": "off",
+        "GOCACHE": str(Path(sys.prefix) / "go-cache"),
+        "GOFLAGS": "",
+        "GOPATH": str(GOPATH),
+        "GOTELEMETRY": "off",
+        "GOTOOLCHAIN": "local",
+    }
+    program = shared / "verifier"
+    with (shared / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not program.exists() or program.stat().st_mtime < (VERIFIER / "main.go").stat().st_mtime:
+            command = [str(Path(sys.executable).parent / "go"), "build", "-o", str(program), "."]
+            done = subprocess.run(command, cwd=VERIFIER, env=env, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+    return program

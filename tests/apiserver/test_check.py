@@ -1,7 +1,6 @@
 """What is enabled is clean; each way to lose the log is found, at its line, with what to paste."""
 
 import base64
-import dataclasses
 import datetime as dt
 import re
 
@@ -20,7 +19,7 @@ from kubewitness.apiserver.yamltext import EditError
 from kubewitness.emit.backends.options import FLAGS
 from tests.toyapi.process import certificate
 
-from .trees import DATA, FIXTURES, NAMES, POLICY, WANTED, machine
+from .trees import DATA, FIXTURES, NAMES, POLICY, WANTED, enabled, machine
 
 MANIFEST = DISTROS["kubeadm"].config
 NOW = dt.datetime(2026, 11, 24, tzinfo=dt.UTC)
@@ -29,9 +28,7 @@ NOW = dt.datetime(2026, 11, 24, tzinfo=dt.UTC)
 @pytest.fixture(scope="module")
 def on(tmp_path_factory):
     """A control plane node on which auditing was turned on."""
-    root = machine("kubeadm", tmp_path_factory.mktemp("on"))
-    apply(plan("kubeadm", WANTED, root), root)
-    return root
+    return enabled(tmp_path_factory.mktemp("on"))
 
 
 @pytest.fixture(scope="module")
@@ -254,9 +251,7 @@ def test_profiles_and_their_conflict(manifest):
 @pytest.fixture
 def tree(tmp_path):
     """A machine of one's own on which auditing is on."""
-    root = machine("kubeadm", tmp_path)
-    apply(plan("kubeadm", dataclasses.replace(WANTED, webhook=_kubeconfig()), root), root)
-    return root
+    return enabled(tmp_path, _kubeconfig())
 
 
 def _kubeconfig(server="https://192.0.2.20:9443/audit", cluster="certificate-authority: ca.crt", user="token: t"):

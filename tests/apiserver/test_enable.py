@@ -241,7 +241,7 @@ def test_talos_holds_the_policy_itself(tmp_path):
 _LINES = KUBEADM.splitlines(keepends=True)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     st.lists(
         st.tuples(st.integers(0, len(_LINES) - 1), st.sampled_from(["cut", "twice", "deeper", "null", "list"])),

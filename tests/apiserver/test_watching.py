@@ -7,15 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kubewitness.apiserver.apply import apply
 from kubewitness.apiserver.distros import DISTROS
-from kubewitness.apiserver.enable import plan
 from kubewitness.apiserver.integrity import BLOCK_BYTES, Role, Watched, look
 from kubewitness.apiserver.watching import Guard, StateError, dump, load, watched_of
 from kubewitness.emit.backends import options
 from kubewitness.emit.backends.rotate import RotatingFile
 
-from .trees import WANTED, machine
+from .trees import enabled
 
 MANIFEST = DISTROS["kubeadm"].config
 LOG = "/var/log/kubernetes/audit/audit.log"
@@ -25,8 +23,7 @@ POLICY = "/etc/kubernetes/audit-policy.yaml"
 @pytest.fixture
 def tree(tmp_path):
     """A control plane node with a log that has two lines."""
-    root = machine("kubeadm", tmp_path)
-    apply(plan("kubeadm", WANTED, root), root)
+    root = enabled(tmp_path)
     root.at(LOG).write_text("one\ntwo\n")
     return root
 

@@ -131,7 +131,7 @@ def test_any_text_can_be_put_in(old, new):
 _MANIFEST = (FIXTURES / "kubeadm.yaml").read_text("utf-8")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     st.integers(0, len(_MANIFEST) - 1),
     st.integers(0, 8),

@@ -1,9 +1,14 @@
 """Trees that stand for machines: each distribution's files as its documentation shows them, under another root."""
 
+import dataclasses
+import functools
+import shutil
+import tempfile
 from pathlib import Path
 
-from kubewitness.apiserver.apply import Root
+from kubewitness.apiserver.apply import Root, apply
 from kubewitness.apiserver.distros import DISTROS
+from kubewitness.apiserver.enable import plan
 from kubewitness.apiserver.plan import Wanted
 
 DATA = Path(__file__).parent.parent / "data"
@@ -27,6 +32,20 @@ def machine(name: str, root: Path) -> Root:
         place = root / DISTROS[name].config.lstrip("/")
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(source.read_bytes())
+    return Root(root)
+
+
+@functools.cache
+def _enabled(webhook: bytes | None) -> tempfile.TemporaryDirectory[str]:
+    place = tempfile.TemporaryDirectory(prefix="kubewitness-tests-")
+    root = machine("kubeadm", Path(place.name) / "root")
+    apply(plan("kubeadm", dataclasses.replace(WANTED, webhook=webhook), root), root)
+    return place
+
+
+def enabled(root: Path, webhook: bytes | None = None) -> Root:
+    """A control plane node of kubeadm on which auditing was turned on; made once, then copied."""
+    shutil.copytree(Path(_enabled(webhook).name) / "root", root, dirs_exist_ok=True)
     return Root(root)
 
 

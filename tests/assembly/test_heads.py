@@ -6,7 +6,7 @@ import socket
 import subprocess
 from pathlib import Path
 
-from kubewitness.keep.store.layout import KeyDir
+from kubewitness.keep.store.layout import DataDir, KeyDir
 from tests.assembly.serving import PROGRAM, Site, event, event_list, serving
 
 
@@ -16,7 +16,7 @@ def verify(*words: str) -> tuple[int, dict]:
     return done.returncode, json.loads(done.stdout)
 
 
-def test_heads_leave_the_server_and_its_log_verifies_while_it_writes(tmp_path: Path) -> None:
+def test_heads_leave_the_server_and_its_log_verifies_while_it_writes(tmp_path: Path, go_verifier: Path) -> None:
     """File, git and syslog have every head; one that fails is told; `verify` accepts store and tiles meanwhile."""
     site = Site(tmp_path, ["a"])
     (tmp_path / "heads").mkdir()
@@ -56,3 +56,8 @@ def test_heads_leave_the_server_and_its_log_verifies_while_it_writes(tmp_path: P
     code, report = verify(str(site.data))
     assert code == 0
     assert {log["cluster"] for log in report["logs"]} == {"a", "_operator"}
+    for cluster in ("a", "_operator"):
+        log = DataDir(site.data).log_path(cluster)
+        words = ["-keys", str(tmp_path / "data.keys" / f"{log.name}.vkey"), str(log)]
+        done = subprocess.run([str(go_verifier), *words], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout

@@ -8,8 +8,9 @@ import time
 import jsonschema
 import pytest
 
+from kubewitness.apiserver.distros import DISTROS
 from kubewitness.cli.main import main
-from tests.apiserver.trees import DATA, FIXTURES, POLICY, WANTED, machine
+from tests.apiserver.trees import DATA, FIXTURES, POLICY, enabled
 
 from .conftest import Result
 
@@ -58,13 +59,7 @@ def check(capsys, monkeypatch):
 @pytest.fixture
 def manifest(tmp_path):
     """The manifest of a machine on which auditing is on."""
-    from kubewitness.apiserver.apply import apply
-    from kubewitness.apiserver.enable import plan
-
-    root = machine("kubeadm", tmp_path)
-    planned = plan("kubeadm", WANTED, root)
-    apply(planned, root)
-    return root.at(planned.config)
+    return enabled(tmp_path).at(DISTROS["kubeadm"].config)
 
 
 def test_the_root_is_known_from_where_the_manifest_lies(check, manifest):

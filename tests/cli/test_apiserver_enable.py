@@ -2,7 +2,10 @@
 
 import http.server
 import os
+import re
 import threading
+from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -11,6 +14,7 @@ from kubewitness.cli.main import main
 from kubewitness.emit.backends import options
 from kubewitness.policy.load import read
 from tests.apiserver.trees import DATA, POLICY, contents, machine
+from tests.assembly.serving import Server
 
 from .conftest import Result
 
@@ -28,6 +32,21 @@ def enable(capsys, tmp_path):
 
     machine("kubeadm", tmp_path)
     return run
+
+
+@contextmanager
+def stopping(server):
+    """Stop a server at the end, whatever happens."""
+    try:
+        yield server
+        assert server.stop() == 0
+    finally:
+        server.kill()
+
+
+def command_of(root):
+    """The command line that the manifest starts."""
+    return yaml.safe_load((root / MANIFEST).read_text())["spec"]["containers"][0]["command"]
 
 
 def test_first_the_difference_then_the_deed(enable, tmp_path):
@@ -95,8 +114,7 @@ def test_flags_that_the_server_would_refuse_are_not_set(enable, flag, words):
 def test_other_flags_can_be_set(enable, tmp_path):
     """--set writes what was asked, also over what is there."""
     enable("--set", "audit-log-maxage=90", "--set", "audit-log-compress=true")
-    command = yaml.safe_load((tmp_path / MANIFEST).read_text())["spec"]["containers"][0]["command"]
-    values = options.parse(command)
+    values = options.parse(command_of(tmp_path))
     assert values.number("audit-log-maxage") == 90
     assert values.is_on("audit-log-compress")
 
@@ -135,6 +153,36 @@ def test_a_webhook_is_one_file_with_all_that_it_names(enable, tmp_path):
     refused = enable("--webhook", str(folder / "webhook.yaml"))
     assert refused.code == 2
     assert "certificate-authority: ca.crt cannot be read" in refused.err
+
+
+def test_events_go_to_our_own_server(enable, tmp_path, capsys):
+    """--serve takes the kubeconfig of init-server; what is sent with it arrives in the store."""
+    place = tmp_path / "server"
+    absent = enable("--serve", str(place))
+    assert (absent.code, "kubewitness init-server" in absent.err) == (2, True)
+    assert main(["init-server", str(place), "--cluster", "prod"]) == 0
+    config = place / "kubewitness.yaml"
+    config.write_text(re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:0", config.read_text()))
+    with stopping(Server(SimpleNamespace(config=config))) as server:
+        server.wait_for("store_open", cluster="prod")
+        assert enable("--serve", str(place)).code == 0
+        kubeconfig = tmp_path / "etc/kubernetes/audit-webhook.yaml"
+        kubeconfig.write_text(kubeconfig.read_text().replace(":9443", f":{server.port}"))
+        flags = [word for word in command_of(tmp_path) if word.startswith("--audit-webhook")]
+        assert "--audit-webhook-initial-backoff=30s" in flags
+        requests = tmp_path / "requests.jsonl"
+        requests.write_text('{"requestURI": "/api/v1/namespaces/default/secrets/db", "user": "alice"}\n')
+        sent = [f"--audit-webhook-config-file={kubeconfig}", f"--audit-policy-file={DATA}/policies/metadata.yaml"]
+        assert main(["emit", *sent, str(requests)]) == 0
+    capsys.readouterr()
+    assert main(["search", "--data", str(place / "data"), "-o", "jsonl"]) == 0
+    assert "alice" in capsys.readouterr().out
+    manifest = str(tmp_path / MANIFEST)
+    assert main(["apiserver", "check", "--fail-on", "risky", manifest]) == 0, capsys.readouterr().out
+    main(["init-server", str(place), "--cluster", "prod", "--cluster", "test"])
+    assert enable("--serve", str(place)).code == 2
+    assert enable("--serve", str(place), "--cluster", "test").code == 0
+    assert enable("--serve", str(place), "--cluster", "other").code == 2
 
 
 @pytest.mark.parametrize("cloud", ["eks", "gke", "aks"])

@@ -6,11 +6,9 @@ import threading
 
 import pytest
 
-from kubewitness.apiserver.apply import apply
 from kubewitness.apiserver.distros import DISTROS
-from kubewitness.apiserver.enable import plan
 from kubewitness.cli.main import main
-from tests.apiserver.trees import WANTED, machine
+from tests.apiserver.trees import enabled
 
 from .conftest import Result
 
@@ -21,8 +19,7 @@ LOG = "/var/log/kubernetes/audit/audit.log"
 @pytest.fixture
 def tree(tmp_path):
     """A control plane node with a log."""
-    root = machine("kubeadm", tmp_path)
-    apply(plan("kubeadm", WANTED, root), root)
+    root = enabled(tmp_path)
     root.at(LOG).write_text("one\n")
     return root
 

@@ -76,7 +76,7 @@ def check(path: Path, text: str) -> None:
         assert lines[index] == faulty.event(name), "lost what was acknowledged"
 
 
-def survive(strace: str, path: Path, call: str, number: int, fault: str) -> None:
+def survive(strace: str, go_verifier: Path, path: Path, call: str, number: int, fault: str) -> None:
     """Let one call go wrong, then run again as if nothing had been."""
     _, text = run(strace, path, "-e", f"inject={call}:{fault}:when={number}")
     if (DataDir(path).log_path(faulty.CLUSTER) / "segments").is_dir():
@@ -88,16 +88,20 @@ def survive(strace: str, path: Path, call: str, number: int, fault: str) -> None
     lines, _ = read(DataDir(path).log_path(faulty.CLUSTER) / "segments")
     assert sorted(lines) == sorted(ALL_EVENTS), "all were sent again, and all are there once"
     assert KeyDir(default_keys(path)).verifiers(faulty.CLUSTER)
+    (keys,) = default_keys(path).glob("*.vkey")
+    subprocess.run(
+        [go_verifier, "-keys", str(keys), str(DataDir(path).log_path(faulty.CLUSTER))], check=True, capture_output=True
+    )
     assert kubewitness(["verify", "--data", str(path), "--max-unsigned", "0"]) == 0
 
 
-def sweep(strace: str, tmp_path: Path, wanted: Iterator[tuple[tuple[str, int], str]]) -> int:
+def sweep(strace: str, go_verifier: Path, tmp_path: Path, wanted: Iterator[tuple[tuple[str, int], str]]) -> int:
     count = 0
     for (call, number), fault in wanted:
         path = tmp_path / str(count) / "data"
         path.parent.mkdir()
         try:
-            survive(strace, path, call, number, fault)
+            survive(strace, go_verifier, path, call, number, fault)
         except BaseException as exc:
             raise AssertionError(f"inject={call}:{fault}:when={number}: {exc}") from exc
         shutil.rmtree(path.parent)
@@ -109,22 +113,22 @@ def combinations(places: list[tuple[str, int]]) -> list[tuple[tuple[str, int], s
     return [(place, fault) for place in places for fault in FAULTS]
 
 
-def test_some_calls_that_fail_lose_nothing(strace, places, tmp_path, capfd):
+def test_some_calls_that_fail_lose_nothing(strace, go_verifier, places, tmp_path, capfd):
     """A few of each kind, others in each version of this file."""
     rng = random.Random(8)
     wanted = []
     for call in dict.fromkeys(name for name, _ in places):
         mine = [one for one in combinations(places) if one[0][0] == call]
         wanted += rng.sample(mine, min(len(mine), 2))
-    assert sweep(strace, tmp_path, iter(wanted)) >= 12
+    assert sweep(strace, go_verifier, tmp_path, iter(wanted)) >= 12
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("part", range(8))
-def test_every_call_that_fails_loses_nothing(strace, places, tmp_path, capfd, part):
+def test_every_call_that_fails_loses_nothing(strace, go_verifier, places, tmp_path, capfd, part):
     """All of them, with each fault."""
-    sweep(strace, tmp_path, iter(combinations(places)[part::8]))
+    sweep(strace, go_verifier, tmp_path, iter(combinations(places)[part::8]))
 
 
 @pytest.mark.parametrize("call", ["write", "fdatasync"])

@@ -31,7 +31,7 @@ def _flags(wanted: Wanted, policy: str, log: str, webhook: str) -> dict[str, tup
     flags = {"audit-policy-file": (wanted.policy_path or policy, bool(wanted.policy_path))}
     if log:
         flags["audit-log-path"] = (wanted.log_path or log, bool(wanted.log_path))
-    flags |= {name: (value, False) for name, value in wanted.defaults.items() if log != "-"}
+    flags |= {name: (value, False) for name, value in wanted.defaults.items() if log != "-" or "webhook" in name}
     if wanted.webhook is not None:
         flags["audit-webhook-config-file"] = (webhook, True)
     return flags | {name: (value, True) for name, value in wanted.flags.items()}
@@ -208,11 +208,13 @@ def _rancher(distro: Distro, config: str, wanted: Wanted, host: Host) -> Plan:
             mount = f"{distro.webhook}:{distro.webhook}:ro"
             document = _extend(document, "kube-apiserver-extra-mount", [mount])
     present = {} if setup is None else {flag.name: flag for flag in setup.flags}
+    new = [f"{name}={value}" for name, (value, _) in flags.items() if name not in present]
+    document = _extend(document, "kube-apiserver-arg", new) if new or document is None else document
     for name, (value, is_asked) in flags.items():
         flag = present.get(name)
         if flag is None:
-            document = _extend(document, "kube-apiserver-arg", [f"{name}={value}"])
-        elif is_asked and flag.value != value and document is not None:
+            continue
+        if is_asked and flag.value != value and document is not None:
             document = yamltext.replace(document, flag.path, f"{name}={value}")
     if document is None:
         raise PlanError("there is nothing to write", config)
@@ -260,17 +262,10 @@ def _extend(document: Document | None, name: str, values: list[str]) -> Document
     if node.id == "scalar" and not yamltext.is_null(node):
         raise EditError(f"{name} is one text: write it as a list, one flag an item", document.line((name,)))
     present = document.data((name,)) or []
-    for value in values:
-        if isinstance(present, list) and value in present:
-            continue
-        document = _append(document, (name,), value)
-    return document
-
-
-def _append(document: Document, path: Path, value: yamltext.Data) -> Document:
-    if yamltext.is_null(document.node(path)):
-        return yamltext.replace(document, path, [value])
-    return yamltext.append(document, path, value)
+    new: list[yamltext.Data] = [one for one in values if not isinstance(present, list) or one not in present]
+    if yamltext.is_null(node) or not node.value:
+        return yamltext.replace(document, (name,), new)
+    return yamltext.append(document, (name,), *new)
 
 
 # -- k0s, talos, microk8s, minikube ----------------------------------------------------------------------------------

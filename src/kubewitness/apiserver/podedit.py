@@ -40,12 +40,11 @@ def set_flags(document: Document, effective: Mapping[str, str]) -> Document:
     setup = pod(document, "")
     for name, value in effective.items():
         flag = setup.flag(name)
-        if flag is None:
-            document = yamltext.append(document, place, f"--{name}={value}")
-        elif flag.value != value:
+        if flag is not None and flag.value != value:
             item = document.text_at(flag.path) or ""
             document = yamltext.replace(document, flag.path, f"--{name}={value}" if item.startswith("--") else value)
-    return document
+    new = [f"--{name}={value}" for name, value in effective.items() if setup.flag(name) is None]
+    return yamltext.append(document, place, *new)
 
 
 def host_path(document: Document, path: str) -> str:

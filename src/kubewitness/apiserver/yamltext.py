@@ -180,15 +180,17 @@ def put(document: Document, path: Path, name: str, value: Data) -> Document:
     return _proved(new, wanted)
 
 
-def append(document: Document, path: Path, value: Data) -> Document:
-    """Give the list at `path` one more item. Raises EditError."""
+def append(document: Document, path: Path, *values: Data) -> Document:
+    """Give the list at `path` more items. Raises EditError."""
+    if not values:
+        return document
     node = _collection(document, path, "sequence")
     wanted = _canon(document.root)
-    _walk(wanted, path)[1].append(_canon_of(value))
+    _walk(wanted, path)[1].extend(_canon_of(value) for value in values)
     if node.flow_style or not node.value:
-        new = _into_flow(document, node, json.dumps(value))
+        new = _into_flow(document, node, ", ".join(json.dumps(value) for value in values))
     else:
-        new = _below(document, node, node.start_mark.column, [value])
+        new = _below(document, node, node.start_mark.column, list(values))
     return _proved(new, wanted)
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from kubewitness.assembly import tileserver
 from kubewitness.assembly.admission import AdmissionWatch
+from kubewitness.assembly.collector import Collector
 from kubewitness.assembly.config import Config
 from kubewitness.assembly.desk import Desk, DiskGuard, open_log
 from kubewitness.assembly.jsonlog import JsonLog
@@ -286,8 +287,10 @@ class Service:
 
     async def _look_after(self) -> None:
         """See now and then whether disks answer and have room."""
+        collector = Collector()
         while True:
             await asyncio.sleep(WATCH_SECONDS)
+            collector.step()
             await asyncio.to_thread(self._guard.is_full)
             self._look_at_disk()
             for name, desk in self._desks.items():

@@ -23,6 +23,7 @@ never lie where the kubelet would take them for pods.
 
   kubewitness apiserver enable --distro kubeadm --dry-run
   kubewitness apiserver enable --distro kubeadm --policy audit-policy.yaml --wait
+  kubewitness apiserver enable --distro kubeadm --serve /etc/kubewitness
   kubewitness apiserver enable --distro kubeadm --undo
   kubewitness apiserver enable --distro eks           what to do where the server is not yours
 
@@ -33,6 +34,8 @@ _CLOUDS = ("eks", "gke", "aks")
 _PRESETS = ("recommended", "metadata", "stig")
 # What CIS 1.2.16-1.2.19 and DISA STIG V-242461..465 ask for at least.
 _ROTATION = {"audit-log-maxage": "30", "audit-log-maxbackup": "10", "audit-log-maxsize": "100"}
+# An outage of the receiver of some 4 minutes is survived, with the default of 10 s only of 81 s.
+_BACKOFF = {"audit-webhook-initial-backoff": "30s"}
 _WAIT_S = 180.0
 
 
@@ -49,7 +52,11 @@ def add_subcommand(subparsers: "argparse._SubParsersAction[argparse.ArgumentPars
     policy = parser.add_mutually_exclusive_group()
     policy.add_argument("--policy", metavar="FILE", help="the audit policy to write")
     policy.add_argument("--preset", choices=_PRESETS, help="a policy that comes with kubewitness")
-    parser.add_argument("--webhook", metavar="KUBECONFIG", help="also send events to the receiver this file names")
+    webhook = parser.add_mutually_exclusive_group()
+    webhook.add_argument("--webhook", metavar="KUBECONFIG", help="also send events to the receiver this file names")
+    webhook.add_argument("--serve", metavar="DIR", type=Path,
+                         help="also send events to the `kubewitness serve` that `init-server DIR` made")  # fmt: skip
+    parser.add_argument("--cluster", metavar="NAME", help="with --serve: which of its clusters this is")
     parser.add_argument("--set", metavar="FLAG=VALUE", action="append", default=[], dest="flags",
                         help="set another --audit-* flag, as in audit-log-maxage=90; may be repeated")  # fmt: skip
     parser.add_argument("--config", metavar="FILE", default="", help="the manifest or configuration, where not usual")
@@ -106,15 +113,16 @@ def _root_of(distro: str) -> Path:
 def _wanted(args: argparse.Namespace) -> "Wanted":
     from kubewitness.apiserver.plan import Wanted
 
+    webhook = str(_served(args.serve, args.cluster)) if args.serve else args.webhook
     policy = _preset(args.preset) if args.preset else _policy(args.policy) if args.policy else None
     return Wanted(
         policy=policy,
         fallback=_preset("recommended"),
         policy_path=args.policy_path,
         log_path=args.log_path,
-        webhook=_webhook(args.webhook) if args.webhook else None,
+        webhook=_webhook(webhook) if webhook else None,
         flags=dict(_flag(text) for text in args.flags),
-        defaults=_ROTATION,
+        defaults=_ROTATION | _BACKOFF if webhook else _ROTATION,
         config=args.config,
     )
 
@@ -149,6 +157,22 @@ def _flag(text: str) -> tuple[str, str]:
     if refused:
         raise UserError(f"--set {text}: kube-apiserver would not start: {refused[0]}")
     return options.BY_NAME[name].name, value
+
+
+def _served(place: Path, cluster: str | None) -> Path:
+    """Find the kubeconfig that `init-server` made for this cluster."""
+    found = sorted(place.glob("apiserver-*.kubeconfig")) if place.is_dir() else []
+    if not found:
+        raise UserError(
+            f"{place}: no kubeconfig for kube-apiserver is there\n"
+            f"  help: kubewitness init-server {place} --cluster NAME --address ADDRESS-THAT-THIS-NODE-REACHES"
+        )
+    names = [path.name.removeprefix("apiserver-").removesuffix(".kubeconfig") for path in found]
+    if cluster is None and len(found) > 1:
+        raise UserError(f"{place} is for several clusters: say --cluster {'|'.join(names)}")
+    if cluster is not None and cluster not in names:
+        raise UserError(f"{place} has no cluster {cluster!r}; it has {', '.join(names)}")
+    return found[0 if cluster is None else names.index(cluster)]
 
 
 def _webhook(path: str) -> bytes:
