@@ -127,6 +127,8 @@ def undo(distro: str, root: Root) -> list[str]:
         for kept in state.files:
             if kept.copy:
                 (place / kept.copy).unlink()
+        with suppress(OSError):
+            place.rmdir()
     return [kept.path for kept in state.files]
 
 

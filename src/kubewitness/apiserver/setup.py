@@ -16,7 +16,7 @@ class Form(enum.Enum):
     """What describes the server, and how a flag is written there."""
 
     POD = "static pod manifest"
-    PS = "process list"
+    PS = "command line"
     KUBEADM = "kubeadm ClusterConfiguration"
     KIND = "kind cluster configuration"
     RANCHER = "k3s or rke2 configuration"
