@@ -30,6 +30,7 @@ import msgspec
 import zstandard
 
 from kubewitness.assembly.certificates import make_ca, make_client, make_server
+from kubewitness.assembly.collector import Collector
 from kubewitness.assembly.sealer import Order, Report
 from kubewitness.assembly.sealing import Sealing
 from kubewitness.keep.receiver.clients import CertificateRule, Clients, ClusterClients
@@ -109,7 +110,9 @@ async def serve(place: Path, mode: str) -> None:
     receiver = Receiver(admission, lambda _: taker, on_refused=lambda refusal, _: print(refusal, file=sys.stderr))
     ((_, port),) = receiver.listen([("127.0.0.1", 0)])
     print(port, flush=True)
+    collecting = loop.create_task(collect())
     await asyncio.to_thread(sys.stdin.read)
+    collecting.cancel()
     await receiver.stop(5)
     memory = _memory_mb(os.getpid()) + (_memory_mb(sealing._process.pid) if sealing and sealing._process else 0)
     if intake is not None:
@@ -134,6 +137,14 @@ async def serve(place: Path, mode: str) -> None:
         ),
         flush=True,
     )
+
+
+async def collect() -> None:
+    """Collect garbage as the server does."""
+    collector = Collector()
+    while True:
+        await asyncio.sleep(1)
+        collector.step()
 
 
 def _memory_mb(pid: int) -> float:

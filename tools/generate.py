@@ -15,7 +15,7 @@ from kubewitness.apiserver.findings import CODES as SETUP_CODES
 from kubewitness.cli.main import COMMANDS, help_text, parser_of
 from kubewitness.policy.check import CODES as POLICY_CODES
 from tools.generated_fields import render_fields
-from tools.generated_findings import render_findings
+from tools.generated_findings import render_claims, render_findings
 from tools.generated_vectors import render_vectors
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -136,6 +136,8 @@ def pages() -> dict[Path, str]:
     for name, codes in (("policy-findings", POLICY_CODES), ("apiserver-findings", SETUP_CODES)):
         findings = REFERENCE / f"{name}.md"
         out[findings] = render_findings(findings.read_text("utf-8"), codes)
+    claims = REFERENCE / "policy-claims.md"
+    out[claims] = render_claims(claims.read_text("utf-8"))
     for name in commands():
         out[REFERENCE / "commands" / f"{name}.md"] = command_page(name)
     return out

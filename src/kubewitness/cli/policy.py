@@ -2,7 +2,16 @@
 
 import argparse
 
-from kubewitness.cli import policy_check, policy_coverage, policy_eval, policy_explain, policy_prove, policy_simulate
+from kubewitness.cli import (
+    policy_check,
+    policy_coverage,
+    policy_diff,
+    policy_eval,
+    policy_explain,
+    policy_prove,
+    policy_simulate,
+    policy_test,
+)
 
 HELP = """Check, evaluate, explain, compare and prove audit policies, with kube-apiserver's own answers and words.
 
@@ -18,8 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     policy_eval.add_subcommand(subparsers)
     policy_explain.add_subcommand(subparsers)
     policy_simulate.add_subcommand(subparsers)
+    policy_diff.add_subcommand(subparsers)
     policy_prove.add_subcommands(subparsers)
     policy_coverage.add_subcommand(subparsers)
+    policy_test.add_subcommand(subparsers)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -20,8 +20,6 @@ HELP = """Receive audit events from kube-apiserver, acknowledge what lasts, seal
 SIGHUP reads certificates, client CA and tokens again; SIGTERM finishes what was begun. Its own log is JSON, a line
 each, on standard error. `init-server` writes a configuration; docs/reference/config.md explains it."""
 
-TRY_DIR = "server"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the configuration, or the data directory of a trial."""
@@ -55,6 +53,8 @@ def run(args: argparse.Namespace) -> int:
         config = _config(args)
         if args.check:
             return _check(config)
+        if args.data is not None:
+            _explain_trial(args.data)
         return _serve(config, args.log_level)
     except ConfigError as exc:
         raise UserError(str(exc)) from exc
@@ -94,6 +94,18 @@ def _check(config: "Config") -> int:
     names = ", ".join(cluster.name for cluster in config.clusters)
     sys.stdout.write(f"{config.file}: good; clusters: {names}; data: {config.data}\n")
     return ExitCode.OK
+
+
+def _explain_trial(data: Path) -> None:
+    """Say, for a person, where things are; the log says where it listens."""
+    made = f"{data}.server"
+    sys.stdout.write(
+        f"certificates, and the kubeconfig for kube-apiserver: {made}/\n"
+        f"ask:     kubewitness search --data {data}\n"
+        f"verify:  kubewitness verify --data {data}\n"
+        "Ctrl-C ends it well. The lines below are its own log.\n"
+    )
+    sys.stdout.flush()
 
 
 def _serve(config: "Config", level: str) -> int:

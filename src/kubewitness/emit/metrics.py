@@ -27,13 +27,18 @@ class Metrics:
 
     def __init__(self, report: Callable[[str], None] = _say_nothing) -> None:
         self.events = 0
-        self.levels: Counter[str] = Counter()
+        self._levels = dict.fromkeys(Level, 0)
         self.errors: Counter[str] = Counter()
         self.rejected = 0
         self.oversized = 0
         self._watched: list[tuple[str, str, Callable[[], int]]] = []
         self._report = report
         self._lock = threading.Lock()
+
+    @property
+    def levels(self) -> dict[str, int]:
+        """Give the requests by level, those that there were."""
+        return {level.value: count for level, count in self._levels.items() if count}
 
     def count_event(self) -> None:
         """Count an Event handed to the backends, once however many there are."""
@@ -43,7 +48,7 @@ class Metrics:
     def count_level(self, level: Level) -> None:
         """Count a request by the level its policy gave, None included."""
         with self._lock:
-            self.levels[level.value] += 1
+            self._levels[level] += 1
 
     def count_rejected(self) -> None:
         """Count a request refused because its Event could not be stored."""

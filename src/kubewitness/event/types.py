@@ -18,6 +18,9 @@ import msgspec
 class Level(enum.Enum):
     """How much of a request is recorded. Ordered: NONE < METADATA < REQUEST < REQUEST_RESPONSE."""
 
+    # members are compared by identity; Enum's own hash is written in Python
+    __hash__ = object.__hash__
+
     NONE = "None"
     METADATA = "Metadata"
     REQUEST = "Request"
@@ -40,6 +43,8 @@ _LEVELS = tuple(Level)
 @functools.total_ordering
 class Stage(enum.Enum):
     """How far a request had got when the Event was made. Ordered by the life of a request, Panic last."""
+
+    __hash__ = object.__hash__
 
     REQUEST_RECEIVED = "RequestReceived"
     RESPONSE_STARTED = "ResponseStarted"

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from kubewitness.event.types import Level, Stage
-from kubewitness.policy import builtin
+from kubewitness.policy import builtin, mends
 from kubewitness.policy.checks_unseen import is_recorded, rule_path
 from kubewitness.policy.findings import Context, Do, Edit, Finding, Fix, Path, check
 from kubewitness.policy.prove.describe import request_text
@@ -67,7 +67,8 @@ def _verbs(
         return
     if set(verbs).isdisjoint(served):
         message = f"{pattern} has no {' or '.join(verbs)}, only {', '.join(served)}: only failed requests match"
-        yield context.finding("KW404", path, message, "remove it, or name the verbs it has")
+        fix = mends.take_out(context, path)
+        yield context.finding("KW404", path, message, "remove it, or name the verbs it has", fix)
 
 
 @check(KW405="bodies are asked for where there never are any")
@@ -157,10 +158,7 @@ def bodies(context: Context) -> Iterator[Finding]:
         and not names_only(context.policy.rules[index], _WITHOUT_FIELDS)
     ]
     if keeping:
-        named = ", ".join(f"rules[{index}]" for index in keeping)
-        message = (
-            f"{named}: bodies are written with metadata.managedFields, often their largest part, which nobody reads"
-        )
+        message = f"{_among(keeping)}bodies are written with metadata.managedFields, often their largest part"
         help_ = "write omitManagedFields: true beside rules if who changed what is no evidence to you; patches keep it"
         yield context.finding("KW416", rule_path(keeping[0]), message, help_)
 

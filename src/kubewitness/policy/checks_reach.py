@@ -16,6 +16,7 @@ from kubewitness.policy.prove.describe import request_text
 from kubewitness.policy.prove.diff import decisions_of, written
 from kubewitness.policy.prove.shadow import DeadMember, Reach, dead_members, reachable
 from kubewitness.policy.prove.topics import deciders
+from kubewitness.policy.subjects import is_harmless
 from kubewitness.policy.types import Attributes, Decision, Policy, PolicyRule
 
 # how many rules back a covering rule is looked for when the search gave up; real policies have fewer than a hundred
@@ -99,7 +100,9 @@ def _shadowed(context: Context, policy: Policy, dead: Reach) -> tuple[str, str, 
         return message, "remove it: the rules before it say the same", fix
     rule = policy.rules[index]
     moved = None
-    if rule.level is not Level.NONE and rule.level > max(decisions[i].level for i in by):
+    is_lower = rule.level > max(decisions[i].level for i in by)
+    # a rule for bodies of secrets is shadowed for a reason, and one with level None is better so
+    if rule.level is not Level.NONE and is_lower and (rule.level is Level.METADATA or is_harmless(rule)):
         says = f"moved rules[{index}] above rules[{by[0]}]"
         moved = Fix(says, (Edit(Do.MOVE, ("rules", index), by[0]),), (rule,), rule.level, rule.level)
     return message, f"move it above rules[{by[0]}] or remove it", moved

@@ -4,7 +4,6 @@ KW30x: secrets on the disk.
 Exact: a body is called recorded when there is a possible request whose body this rule records.
 """
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -12,7 +11,18 @@ from kubewitness.event.types import Level, Stage
 from kubewitness.policy import builtin
 from kubewitness.policy.findings import Context, Do, Edit, Finding, Fix, check
 from kubewitness.policy.prove.describe import request_text
-from kubewitness.policy.subjects import READS, REMOVALS, WRITES, asked, compiled, entry, guard, names_only, topic
+from kubewitness.policy.subjects import (
+    READS,
+    REMOVALS,
+    SECRET_NAME,
+    WRITES,
+    asked,
+    compiled,
+    entry,
+    guard,
+    names_only,
+    topic,
+)
 from kubewitness.policy.types import Attributes, Policy, PolicyRule
 
 _TOKENS = "serviceaccounts/token"
@@ -72,7 +82,6 @@ _BODIES = (
 _GUARDED = frozenset((one.group, one.resources[0]) for one in (entry(body.name) for body in _BODIES))
 # the verbs of a watch never have a body
 _BODILESS = frozenset(("watch",))
-_SECRET_NAME = re.compile(r"secret|token|credential|passw(or)?d|kubeconfig|private-?key|api-?key")
 # they hold references or ciphertext
 _HARMLESS = frozenset(
     (
@@ -139,12 +148,16 @@ def _shield(policy: Policy, index: int, body: _Body) -> Fix | None:
     """Keep these bodies out: with the level of a rule that is about nothing else, or with a rule before it."""
     rule = policy.rules[index]
     if names_only(rule, _GUARDED):
-        says = f"lowered rules[{index}] to level Metadata"
-        edits = (Edit(Do.REPLACE, ("rules", index, "level"), "Metadata"),)
-        return Fix(says, edits, (rule,), Level.METADATA, Level.METADATA)
+        return _lowered(policy, index)
     # one rule for all that this rule records and should not
     names = dict.fromkeys((body.name, "secrets", _TOKENS, _REVIEWS, "configmaps"))
     return guard(policy, index, " ".join(name for name in names if _is_recorded(rule, name)))
+
+
+def _lowered(policy: Policy, index: int) -> Fix:
+    says = f"lowered rules[{index}] to level Metadata"
+    edits = (Edit(Do.REPLACE, ("rules", index, "level"), "Metadata"),)
+    return Fix(says, edits, (policy.rules[index],), Level.METADATA, Level.METADATA)
 
 
 def _is_recorded(rule: PolicyRule, name: str) -> bool:
@@ -164,15 +177,15 @@ def custom_bodies(context: Context) -> Iterator[Finding]:
         for one in rule.resources:
             if one.group not in builtin.GROUPS and one.group != "*":
                 named |= dict.fromkeys((one.group, pattern.partition("/")[0]) for pattern in one.resources)
-    telling = [
-        f"{name}.{group}" for group, name in sorted(named) if _SECRET_NAME.search(name) and name not in _HARMLESS
-    ]
+    telling = [f"{name}.{group}" for group, name in sorted(named) if SECRET_NAME.search(name) and name not in _HARMLESS]
     wanted = tuple(_Body("KW309", name, WRITES, (*READS, *WRITES, *REMOVALS), "", "") for name in telling)
     for body, index, example in _recorded(context, policy, wanted):
         message = f"bodies of {body.name} are written to the log, and by their name they hold secrets"
         message += f" (for example {request_text(example)})"
         help_ = f"record {body.name} at level: Metadata"
-        yield context.finding("KW309", ("rules", index, "level"), message, help_, guard(policy, index, body.name))
+        guarded = frozenset((one.group, one.resources[0]) for one in topic(" ".join(telling)).resources)
+        fix = _lowered(policy, index) if names_only(policy.rules[index], guarded) else guard(policy, index, body.name)
+        yield context.finding("KW309", ("rules", index, "level"), message, help_, fix)
 
 
 @check(KW305="secrets are guarded by a rule of their own, serviceaccounts/token is not")
@@ -189,6 +202,7 @@ def unguarded_tokens(context: Context) -> Iterator[Finding]:
             pattern in (_TOKENS, "serviceaccounts/*", "*/token", "*")
             for other in policy.rules
             for one in other.resources
+            if one.group in ("", "*")
             for pattern in one.resources
         ):
             return

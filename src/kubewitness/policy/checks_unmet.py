@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from kubewitness.event.types import Level
 from kubewitness.policy.checks_unseen import rule_path
 from kubewitness.policy.findings import Context, Do, Edit, Finding, Fix, Profile, check
+from kubewitness.policy.prove import library
 from kubewitness.policy.prove.answer import TooHardError
 from kubewitness.policy.prove.claims import parse_claims, prove
 from kubewitness.policy.prove.describe import decision_text, request_text
@@ -30,66 +31,53 @@ class _Demand:
     help: str
 
 
-_RBAC = ",".join(
-    f"{kind}.rbac.authorization.k8s.io" for kind in ("roles", "rolebindings", "clusterroles", "clusterrolebindings")
-)
-_CSR = "certificatesigningrequests.certificates.k8s.io"
-_CHANGES = "create,update,patch,delete,deletecollection"
 _DEMANDS = (
     _Demand(
         "KW501",
         Profile.CIS,
-        (
-            "secrets,configmaps,tokenreviews.authentication.k8s.io never above Metadata",
-            "secrets,configmaps,tokenreviews.authentication.k8s.io always at least Metadata",
-        ),
+        library.CIS_SECRETS,
         "CIS 3.2.2 wants secrets, configmaps and tokenreviews at level Metadata",
         "put a first rule with level: Metadata for them",
     ),
     _Demand(
         "KW502",
         Profile.CIS,
-        (f"pods,deployments.apps always at least Metadata when verb in {_CHANGES}",),
+        library.CIS_CHANGES,
         "CIS 3.2.2 wants changes of pods and deployments recorded",
         "put a rule with level: Request for changes of pods and deployments above the one that leaves them out",
     ),
     _Demand(
         "KW503",
         Profile.CIS,
-        ("pods/exec,pods/portforward,pods/proxy,services/proxy always at least Metadata",),
+        library.CIS_COMMANDS,
         "CIS 3.2.2 wants pods/exec, pods/portforward, pods/proxy and services/proxy recorded",
         "put a rule with level: Metadata for them above the one that leaves them out",
     ),
     _Demand(
         "KW511",
         Profile.STIG,
-        ("* always RequestResponse",),
+        library.STIG_EVERYTHING,
         "STIG V-242403 wants level RequestResponse for everything",
         "the rule it asks for is `- level: RequestResponse` alone; see KW512 for what that writes",
     ),
     _Demand(
         "KW521",
         Profile.PCI,
-        ("* always at least Metadata when group in system:masters", "secrets always at least Metadata"),
+        library.PCI_ACCESS,
         "PCI DSS 10.2.1.1 and 10.2.1.2 want each access of people and all that administrators do recorded",
         "record the group system:masters and all requests for secrets at level: Metadata at least",
     ),
     _Demand(
         "KW522",
         Profile.PCI,
-        ("* always at least Metadata at ResponseComplete unless verb in watch",),
+        library.PCI_OUTCOME,
         "PCI DSS 10.2.2 wants success or failure, origin and the object of each event, which ResponseComplete has",
         "record the rest at level: Metadata, and keep ResponseComplete; name what you leave out in your scoping",
     ),
     _Demand(
         "KW523",
         Profile.PCI,
-        (
-            f"{_RBAC} always at least Request when verb in create,update,patch",
-            f"{_RBAC} always at least Metadata when verb in delete,deletecollection",
-            "serviceaccounts,serviceaccounts/token always at least Metadata when verb in create,update,patch,delete",
-            f"{_CSR},{_CSR}/approval always at least Metadata when verb in create,update,patch",
-        ),
+        library.PCI_ACCOUNTS,
         "PCI DSS 10.2.1.5 wants changes of accounts, credentials and privileges recorded, and what they were",
         "record changes of roles and bindings at level: Request, of service accounts and certificates at Metadata",
     ),

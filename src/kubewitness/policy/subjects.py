@@ -4,6 +4,7 @@ What checks ask about, as topics for `prove.topics`, and the rules that would gu
 Resources are written as in claims: `pods/exec`, `roles.rbac.authorization.k8s.io`.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -158,6 +159,21 @@ def _entry_content(one: GroupResources) -> dict[str, Content]:
     if one.resource_names:
         content["resourceNames"] = list(one.resource_names)
     return content
+
+
+SECRET_NAME = re.compile(r"secret|token|credential|passw(or)?d|kubeconfig|private-?key|api-?key")
+
+
+def is_harmless(rule: PolicyRule) -> bool:
+    """Say whether what a rule names hardly holds secrets."""
+    return bool(rule.non_resource_urls) or (
+        bool(rule.resources)
+        and all(
+            one.resources
+            and not any("*" in name or name == "configmaps" or SECRET_NAME.search(name) for name in one.resources)
+            for one in rule.resources
+        )
+    )
 
 
 def names_only(rule: PolicyRule, patterns: frozenset[tuple[str, str]]) -> bool:

@@ -5,6 +5,7 @@ What is accepted is what theory predicts: a rollback of everything, and a log wr
 each only by a verifier with no memory. The loss of an old head is accepted as well, for every later head says more.
 """
 
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -161,6 +162,37 @@ def test_a_deleted_file_is_rejected(verifiers, data, capsys, kind):
     is_old = kind == "an old head"
     assert verifiers.ours(data) == is_old
     assert verifiers.other(data) == (is_old or kind in UNSEEN_BY_TILES)
+
+
+def by_a_link(file: Path) -> None:
+    """The same bytes, but somewhere else."""
+    file.rename(file.with_name("moved"))
+    file.symlink_to("moved")
+
+
+def by_a_pipe(file: Path) -> None:
+    file.unlink()
+    os.mkfifo(file)
+
+
+def by_a_folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+@pytest.mark.parametrize("replaced", [by_a_link, by_a_pipe, by_a_folder])
+@pytest.mark.parametrize("kind", FILES)
+def test_what_is_no_file_is_rejected_and_never_waited_for(data, capsys, kind, replaced):
+    """T24: a link, a pipe or a folder in the place of a file is a finding (3 or 4), not a failure."""
+    replaced(place(data, FILES[kind]))
+    assert main(["verify", "--data", str(data)]) in (3, 4)
+
+
+@pytest.mark.parametrize("name", ["segments", "tiles", "heads", "tiles/tile/0"])
+def test_a_link_in_the_place_of_a_folder_is_rejected(data, capsys, name):
+    """It is not followed."""
+    by_a_link(data / LOG / name)
+    assert main(["verify", "--data", str(data)]) in (3, 4)
 
 
 OLD = {

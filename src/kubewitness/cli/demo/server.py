@@ -57,6 +57,7 @@ class DemoServer:
             [sys.executable, "-c", _RUN, *command],
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
             text=True,
             env=os.environ | {"COLUMNS": "80"},
         )

@@ -14,13 +14,19 @@ read off the wire where kube-apiserver's handlers hand over objects (`capture`).
 """
 
 import asyncio
+import functools
+import os
 import time
-import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import quote
 
-from kubewitness.emit.doors.capture import RequestBody, ResponseBody
+from kubewitness.emit.doors.capture import (
+    RequestBody,
+    ResponseBody,
+    is_request_body_wanted,
+    is_response_body_wanted,
+)
 from kubewitness.emit.doors.identity import Identify, Identity, NotAuthenticatedError, from_scope_user
 from kubewitness.emit.stages.handler import AuditedRequest, Auditor, NotStoredError
 from kubewitness.emit.stages.request import Request
@@ -41,6 +47,8 @@ _SWITCHING_PROTOCOLS = 101
 _FORBIDDEN = 403
 _FAULT = 500
 _FIRST_ERROR = 400
+# the headers that audit takes something from, in the order of Request's members
+_HEADERS = {b"user-agent": 0, b"audit-id": 1, b"x-forwarded-for": 2, b"x-real-ip": 3}
 
 
 def annotate(scope: Scope, key: str, value: str) -> None:
@@ -61,7 +69,7 @@ def request_object(scope: Scope, body: bytes) -> None:
     """Hand over the decoded object of the request as JSON, in place of what came over the wire."""
     exchange: _Exchange | None = scope.get(KEY)
     if exchange is not None:
-        exchange.request_body.replace(body)
+        exchange.replace_request(body)
 
 
 class AuditMiddleware:
@@ -85,14 +93,16 @@ class AuditMiddleware:
             return
         received_us = _now_us()
         request = request_of(scope)
-        audit_id = request.audit_id.encode("utf-8", "surrogateescape") or str(uuid.uuid4()).encode()
+        audit_id = request.audit_id.encode("utf-8", "surrogateescape") or new_id().encode()
         is_websocket = scope["type"] == "websocket"
         try:
             found = self._identify(scope)
             identity = found if isinstance(found, Identity) else await found
-            audited = await self._do(
-                self._auditor.receive, request, identity.user, received_us, audit_id.decode(), identity.annotations
-            )
+            taken = (request, identity.user, received_us, audit_id.decode(), identity.annotations)
+            if self._is_slow:
+                audited = await asyncio.to_thread(self._auditor.receive, *taken)
+            else:
+                audited = self._auditor.receive(*taken)
         except NotAuthenticatedError as refusal:
             await self._turn_away(request, received_us, audit_id.decode(), refusal)
             await _answer(send, refusal.code, refusal.body, b"application/json", audit_id, is_websocket)
@@ -104,17 +114,15 @@ class AuditMiddleware:
             if audited is None:
                 await self._app(scope, receive, _with_id(send, audit_id))
             else:
-                exchange = _Exchange(audited, receive, send, audit_id, scope, self._do)
+                exchange = _Exchange(audited, receive, send, audit_id, scope, self._is_slow)
                 await exchange.run(self._app, scope)
 
     async def _turn_away(self, request: Request, received_us: int, new_id: str, refusal: NotAuthenticatedError) -> None:
         assert self._auditor is not None  # noqa: S101  __call__ has looked
         audited = self._auditor.turn_away(request, received_us, new_id)
         if audited is not None:
-            await self._do(audited.respond, refusal.code, _now_us(), refusal.body)
-
-    async def _do(self, act: Callable[..., Any], *arguments: Any) -> Any:
-        return await asyncio.to_thread(act, *arguments) if self._is_slow else act(*arguments)
+            told = (refusal.code, _now_us(), refusal.body)
+            await asyncio.to_thread(audited.respond, *told) if self._is_slow else audited.respond(*told)
 
 
 class _Exchange:
@@ -123,15 +131,15 @@ class _Exchange:
     __slots__ = (
         "_audit_id",
         "_code",
-        "_do",
         "_is_done",
         "_is_gone",
+        "_is_slow",
         "_is_told",
         "_receive",
+        "_request",
         "_response",
         "_send",
         "audited",
-        "request_body",
     )
 
     def __init__(
@@ -141,21 +149,22 @@ class _Exchange:
         send: Send,
         audit_id: bytes,
         scope: Scope,
-        do: Callable[..., Awaitable[Any]],
+        is_slow: bool,
     ) -> None:
         self.audited = audited
-        self.request_body = RequestBody(audited.record, scope["headers"])
+        wants_body = is_request_body_wanted(audited.record)
+        self._request = RequestBody(audited.record, scope["headers"]) if wants_body else None
         self._receive = receive
         self._send = send
         self._audit_id = audit_id
-        self._do = do
+        self._is_slow = is_slow
         self._response: ResponseBody | None = None
         self._code = 0
         self._is_told = self._is_done = self._is_gone = False
 
     async def run(self, app: App, scope: Scope) -> None:
         scope[KEY] = self
-        receive = self.receive if self.request_body.is_wanted or scope["type"] == "websocket" else self._watch
+        receive = self._watch if self._request is None else self.receive
         try:
             await app(scope, receive, self.send)
         except asyncio.CancelledError:
@@ -166,27 +175,39 @@ class _Exchange:
         except Exception as exc:
             if not self._is_done:
                 self._is_done = True
-                await self._do(self.audited.panic, f"{type(exc).__name__}: {exc}", _now_us())
+                await self._do(functools.partial(self.audited.panic, f"{type(exc).__name__}: {exc}", _now_us()))
             raise
         if not self._is_done:
             await self._do(self._end)
+
+    async def _do(self, act: Callable[[], None]) -> None:
+        if self._is_slow:
+            await asyncio.to_thread(act)
+        else:
+            act()
 
     def _end(self, *, is_cut: bool = False) -> None:
         """Come to the end without a whole answer."""
         self._is_done = True
         if self._code and not self._is_told:
-            self._tell(self._code)
+            self._tell()
         elif not self._code and not self._is_gone and not is_cut:
             # a server answers for an application that does not
-            self._tell(_FAULT)
+            self._code = _FAULT
+            self._tell()
         self.audited.finish(_now_us())
 
     async def receive(self) -> Message:
         """Hand a message to the application, keeping what is part of the request's body."""
         message = await self._watch()
-        if message["type"] == "http.request":
-            self.request_body.take(message.get("body", b""), is_last=not message.get("more_body", False))
+        if self._request is not None and message["type"] == "http.request":
+            self._request.take(message.get("body", b""), is_last=not message.get("more_body", False))
         return message
+
+    def replace_request(self, body: bytes) -> None:
+        if self._request is None:
+            self._request = RequestBody(self.audited.record, ())
+        self._request.replace(body)
 
     async def _watch(self) -> Message:
         message = await self._receive()
@@ -196,68 +217,111 @@ class _Exchange:
 
     async def send(self, message: Message) -> None:
         """Hand a message of the application to the server, after what it means for audit."""
+        act: Callable[[], None] | None = None
         match message["type"]:
             case "http.response.body" | "websocket.http.response.body":
-                await self._take_body(message.get("body", b""), is_last=not message.get("more_body", False))
+                act = self._take_body(message.get("body", b""), is_last=not message.get("more_body", False))
             case "http.response.start" | "websocket.http.response.start":
-                await self._start(message)
+                act = self._start(message)
             case "http.response.zerocopysend":
-                await self._take_body(b"", is_last=not message.get("more_body", False))
+                act = self._take_body(b"", is_last=not message.get("more_body", False))
             case "http.response.pathsend":
-                await self._take_body(b"", is_last=True)
+                act = self._take_body(b"", is_last=True)
             case "websocket.accept":
                 self._code = _SWITCHING_PROTOCOLS
                 self._name(message)
-                await self._do(self._tell, _SWITCHING_PROTOCOLS)
+                act = self._tell
             case "websocket.close" if not self._code:
                 self._code = _FORBIDDEN
-                await self._do(self._tell, _FORBIDDEN)
+                act = self._tell
+        if act is not None:
+            await asyncio.to_thread(act) if self._is_slow else act()
         await self._send(message)
 
-    async def _start(self, message: Message) -> None:
+    def _start(self, message: Message) -> Callable[[], None] | None:
         self._code = message["status"]
-        self._response = ResponseBody(self.audited.record, self._code, message.get("headers", ()))
+        record = self.audited.record
+        if is_response_body_wanted(record, self._code):
+            response = ResponseBody(record, message.get("headers", ()))
+            self._response = response if response.is_wanted else None
         self._name(message)
         # of a long-running request that fails, the Status that follows belongs to ResponseStarted
-        if self.audited.record.subject.is_long_running and not self._response.is_wanted:
-            await self._do(self._tell, self._code)
+        is_told = record.subject.is_long_running and (self._response is None or self._code < _FIRST_ERROR)
+        return self._tell if is_told else None
 
-    async def _take_body(self, body: bytes, *, is_last: bool) -> None:
+    def _take_body(self, body: bytes, *, is_last: bool) -> Callable[[], None] | None:
         if self._response is not None:
             self._response.take(body)
-        if is_last and not self._is_done and self._code:
-            self._is_done = True
-            await self._do(self._complete)
+        if not is_last or self._is_done or not self._code:
+            return None
+        self._is_done = True
+        return self._complete
 
     def _complete(self) -> None:
         if not self._is_told:
-            self._tell(self._code, self._response.whole() if self._response is not None else b"")
+            self._tell(self._response.whole() if self._response is not None else b"")
         self.audited.finish(_now_us())
 
-    def _tell(self, code: int, body: bytes = b"") -> None:
+    def _tell(self, body: bytes = b"") -> None:
         """Say that the status is written; what was sent is known by now, too."""
         self._is_told = True
-        sent = self.request_body.whole(code)
-        if sent:
+        if self._request is not None and (sent := self._request.whole(self._code)):
             self.audited.body_read(sent)
-        self.audited.respond(code, _now_us(), body)
+        self.audited.respond(self._code, _now_us(), body)
 
     def _name(self, message: Message) -> None:
-        headers = list(message.get("headers", ()))
-        if not any(name.lower() == _AUDIT_ID for name, _ in headers):
-            message["headers"] = [*headers, (_AUDIT_ID, self._audit_id)]
+        headers = message.get("headers", ())
+        for name, _ in headers:
+            if name == _AUDIT_ID:
+                return
+        message["headers"] = [*headers, (_AUDIT_ID, self._audit_id)]
 
 
 def request_of(scope: Scope) -> Request:
     """Read what audit needs from an ASGI scope."""
-    raw_path = scope.get("raw_path") or quote(scope["path"], safe="/:@!$&'()*+,;=~").encode()
-    query = scope.get("query_string", b"")
-    path = raw_path.partition(b"?")[0]
+    path = scope.get("raw_path") or quote(scope["path"], safe="/:@!$&'()*+,;=~").encode()
+    if b"?" in path:
+        path = path.partition(b"?")[0]
+    query = scope.get("query_string")
     target = (path + b"?" + query if query else path).decode("utf-8", "surrogateescape")
     client = scope.get("client")
+    found = ["", "", "", ""]
+    for name, value in scope["headers"]:
+        # names are lower case in ASGI; of a header given twice the first counts, as in Go
+        place = _HEADERS.get(name)
+        if place is not None and not found[place]:
+            found[place] = value.decode("utf-8", "surrogateescape")
     # a server on a Unix socket has no peer to name
     peer = "" if client is None else str(client[0])
-    return Request.from_headers(scope.get("method", "GET"), target, scope["headers"], peer)
+    return Request(scope.get("method", "GET"), target, found[0], found[1], found[2], found[3], peer)
+
+
+_VARIANTS = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
+
+
+class _Ids:
+    """Random UUIDs, drawn by the hundred: asking the kernel for each costs more than the rest of one."""
+
+    def __init__(self) -> None:
+        self._pool: list[str] = []
+
+    def __call__(self) -> str:
+        """Give a UUID of version 4."""
+        try:
+            return self._pool.pop()
+        except IndexError:
+            drawn = os.urandom(16 * 128).hex()
+            self._pool += [_uuid(drawn[at : at + 32]) for at in range(0, len(drawn), 32)]
+            return self._pool.pop()
+
+
+def _uuid(digits: str) -> str:
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{_VARIANTS[digits[16]]}{digits[17:20]}-{digits[20:]}"
+
+
+new_id = _Ids()
+# a process that forks must not hand out its parent's
+os.register_at_fork(after_in_child=new_id._pool.clear)
 
 
 def _now_us() -> int:

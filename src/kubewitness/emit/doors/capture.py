@@ -47,23 +47,36 @@ def _is_yaml(kind: bytes) -> bool:
     return kind.endswith((b"yaml", b"+yaml"))
 
 
+def is_request_body_wanted(record: Record) -> bool:
+    """Say whether the policy's level makes anything of what the client sends."""
+    subject = record.subject
+    verb = subject.attributes.verb
+    return (
+        verb in _BODY_METHODS
+        and subject.attributes.resource_request
+        and not subject.is_long_running
+        and (verb in _NAMING_VERBS or subject.decision.level >= Level.REQUEST)
+    )
+
+
+def is_response_body_wanted(record: Record, code: int) -> bool:
+    """Say whether it makes anything of what is answered with this code: the object, or a Status."""
+    subject = record.subject
+    # who reads gets a Status only when it fails; who writes may get one whatever the code
+    if code >= _FIRST_ERROR or subject.attributes.verb in _BODY_METHODS:
+        return True
+    return subject.decision.level is Level.REQUEST_RESPONSE and record.answers_objects()
+
+
 class RequestBody:
     """What the client sends, as the application reads it."""
 
     __slots__ = ("_is_told", "_is_whole", "_kind", "_parts", "_record", "_size", "is_wanted")
 
     def __init__(self, record: Record, headers: Headers) -> None:
-        subject = record.subject
-        verb = subject.attributes.verb
         self._record = record
-        self.is_wanted = (
-            subject.attributes.resource_request
-            and verb in _BODY_METHODS
-            and not subject.is_long_running
-            and (subject.decision.level >= Level.REQUEST or verb in _NAMING_VERBS)
-        )
-        self._kind = media_type(headers) if self.is_wanted else b""
-        self.is_wanted = self.is_wanted and (_is_json(self._kind) or _is_yaml(self._kind))
+        self._kind = media_type(headers)
+        self.is_wanted = _is_json(self._kind) or _is_yaml(self._kind)
         self._parts: list[bytes] = []
         self._size = 0
         self._is_whole = self._is_told = False
@@ -102,15 +115,12 @@ class ResponseBody:
 
     __slots__ = ("_limit", "_parts", "_size", "is_wanted")
 
-    def __init__(self, record: Record, code: int, headers: Headers) -> None:
-        subject = record.subject
-        is_whole_wanted = subject.decision.level >= Level.REQUEST_RESPONSE and record.answers_objects()
+    def __init__(self, record: Record, headers: Headers) -> None:
+        is_whole_wanted = record.subject.decision.level is Level.REQUEST_RESPONSE and record.answers_objects()
         self._limit = None if is_whole_wanted else STATUS_MAX_BYTES
         self._parts: list[bytes] = []
         self._size = 0
-        # long-running answers are objects only when they fail; others may be a Status whatever their code
-        is_possible = code >= _FIRST_ERROR or not subject.is_long_running
-        self.is_wanted = is_possible and _is_json(media_type(headers))
+        self.is_wanted = _is_json(media_type(headers))
 
     def take(self, part: bytes) -> None:
         """Keep a part of the body."""

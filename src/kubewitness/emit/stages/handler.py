@@ -75,8 +75,9 @@ class Auditor:
         audited = self._begin(request, user, received_us, new_id)
         if audited is None:
             return None
-        for key, value in (annotations or {}).items():
-            audited.annotate(key, value)
+        if annotations:
+            for key, value in annotations.items():
+                audited.annotate(key, value)
         is_long = audited.record.subject.is_long_running
         audited._receive(Happening.RECEIVED_LONG_RUNNING if is_long else Happening.RECEIVED_SHORT)
         return audited

@@ -209,14 +209,15 @@ class Record:
 
     def event(self, stage: Stage, at_us: int) -> Event:
         """Give the Event of this stage, reached now: RequestReceived is reached when the request is received."""
+        subject = self.subject
         return Event(
             kind="Event",
             api_version="audit.k8s.io/v1",
-            level=self.subject.decision.level,
+            level=subject.decision.level,
             audit_id=self.audit_id,
             stage=stage,
-            request_uri=self.subject.request_uri,
-            verb=self.subject.attributes.verb,
+            request_uri=subject.request_uri,
+            verb=subject.attributes.verb,
             user=self.user,
             impersonated_user=self.impersonated_user,
             authentication_metadata=self.authentication_metadata,
@@ -227,8 +228,8 @@ class Record:
             request_object=msgspec.Raw(self.request_object) if self.request_object else ABSENT,
             response_object=msgspec.Raw(self.response_object) if self.response_object else ABSENT,
             request_received_timestamp=self.received,
-            stage_timestamp=time_text(at_us),
-            annotations=dict(self.annotations) or None,
+            stage_timestamp=self.received if stage is Stage.REQUEST_RECEIVED else time_text(at_us),
+            annotations=dict(self.annotations) if self.annotations else None,
         )
 
 
@@ -264,8 +265,8 @@ def mended(user: UserInfo) -> UserInfo:
 
 def time_text(at_us: int) -> str:
     """Write a time as an Event has it."""
-    second, rest_us = divmod(at_us, SECOND_US)
-    return f"{_second_text(second)}{rest_us:06d}Z"
+    second = at_us // SECOND_US
+    return f"{_second_text(second)}{at_us - second * SECOND_US:06d}Z"
 
 
 # requests come in a row: nearly all of them within a second that was written before

@@ -12,9 +12,10 @@ import functools
 import ipaddress
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Self
 from urllib.parse import quote_from_bytes
+
+import msgspec
 
 from kubewitness.emit.wire import go_text
 
@@ -29,8 +30,7 @@ _PLAIN_TARGET = re.compile(r"/(?:[A-Za-z0-9\-_.~!$&'()*+,;=:@\[\]/]|%[0-9A-Fa-f]
 _UNESCAPED = "-_.~$&+,/:;=@"
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """A request as it came; text may hold bytes that are no UTF-8 (surrogateescape). `peer`: host, or host:port."""
 
     method: str
@@ -90,6 +90,8 @@ def user_agent(request: Request) -> str | None:
 
 def source_ips(request: Request) -> tuple[str, ...]:
     """Give the claimed addresses, then the peer's: only the last is what the server saw itself."""
+    if not request.forwarded_for and not request.real_ip:
+        return _peer_alone(request.peer)
     claimed = request.forwarded_for.split(",") if request.forwarded_for else ()
     found = [ip for part in claimed if (ip := parse_ip(part.strip())) is not None]
     real = parse_ip(request.real_ip) if request.real_ip else None
@@ -99,6 +101,12 @@ def source_ips(request: Request) -> tuple[str, ...]:
     if peer is not None and (not found or found[-1] != peer):
         found.append(peer)
     return tuple(found)
+
+
+@functools.lru_cache(1024)
+def _peer_alone(peer: str) -> tuple[str, ...]:
+    found = parse_ip(_host(peer)) or parse_ip(peer)
+    return () if found is None else (found,)
 
 
 def _host(peer: str) -> str:

@@ -11,6 +11,7 @@ A cluster's directory is named by a hash: a name that somebody sent never become
 Follows docs/reference/formats.md, "Data directory".
 """
 
+import errno
 import hashlib
 import os
 from contextlib import suppress
@@ -110,8 +111,13 @@ class DataDir:
 
 
 def _read_meta(log: Path) -> ClusterMeta:
-    with DiskDirectory.at(log) as directory:
-        data = read_whole(directory, CLUSTER_FILE)
+    try:
+        with DiskDirectory.at(log) as directory:
+            data = read_whole(directory, CLUSTER_FILE)
+    except OSError as exc:
+        if exc.errno not in (errno.ELOOP, errno.EINVAL):
+            raise
+        raise DamagedError(f"{log / CLUSTER_FILE}: not a plain file") from exc
     try:
         meta = msgspec.json.decode(data, type=ClusterMeta)
     except msgspec.MsgspecError as exc:

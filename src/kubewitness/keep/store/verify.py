@@ -226,6 +226,8 @@ class _Check:
                 verified_by(note, self._verifiers)
         except NoteError as exc:
             what = str(exc)
+        except OSError as exc:
+            what = f"cannot be read: {exc.strerror}"
         if not what and head and head.origin != self._origin:
             what = f"is a head of {head.origin!r}, not of {self._origin!r}"
         if what and where is not None:
@@ -269,7 +271,8 @@ class _Check:
             what = f"cannot be read, from byte {part.offset} on"
             self.find(f"{SEGMENTS}/{part.segment}", what, kind, part.first, part.end)
         else:
-            self.find(f"{SEGMENTS}/{part.segment}", part.what, Kind.CHANGED, part.first, part.end)
+            kind = Kind.LOST if part.is_lost else Kind.CHANGED
+            self.find(f"{SEGMENTS}/{part.segment}", part.what, kind, part.first, part.end)
         for leaves in walk.instead(part.first, min(part.end, max(walk.tiled, part.first))):
             walk.take(leaves)
         return part.end <= walk.tiled  # beyond all that was signed a gap may claim to be of any length
@@ -325,8 +328,8 @@ def _size_of(where: str) -> int:
 
 
 def look(root: Directory, name: str) -> Directory | None:
-    """Open a directory to read; None if it is not there."""
+    """Open a directory to read; None if it is not there, or a link or a file stands in its place."""
     try:
         return root.look(name)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None

@@ -6,7 +6,7 @@ A log that is remembered and not there is a violation; a directory of logs that 
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
 import msgspec
@@ -74,11 +74,8 @@ def verify_data(
             verdict.findings += findings
             note = b""
             if verdict.head is not None:
-                try:
-                    with root.look(HEADS) as directory:
-                        note = read_whole(directory, str(verdict.head.size))
-                except FileNotFoundError:
-                    note = b""
+                with suppress(OSError), root.look(HEADS) as directory:
+                    note = read_whole(directory, str(verdict.head.size))
         yield LogVerdict(meta.cluster, meta.origin, verdict, keys, remembered.head.size if remembered else None, note)
 
 

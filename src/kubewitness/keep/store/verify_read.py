@@ -45,12 +45,13 @@ class Leaves:
 
 @dataclass(frozen=True, slots=True)
 class Odd:
-    """Events [first, end) that were read and cannot be what their evidence says."""
+    """Events [first, end) that were read and cannot be what their evidence says; or a file that cannot be read."""
 
     first: int
     end: int
     segment: str
     what: str
+    is_lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ def _read_piece(directory: Directory, piece: _Piece) -> Leaves | None:
     """Read a piece; None when anything in it is not as it should be."""
     try:
         file = directory.open(name_of(piece.segment))
-    except FileNotFoundError:
+    except OSError:
         return None
     entries: list[bytes] = []
     offset = piece.begin
@@ -120,7 +121,7 @@ def _read_piece(directory: Directory, piece: _Piece) -> Leaves | None:
                 return None
             entries += block_leaves(decode_block(file.read_at(offset, start.length)))
             offset += start.length
-    except (DamagedError, LeafError):
+    except (DamagedError, LeafError, OSError):
         return None
     finally:
         file.close()
@@ -183,14 +184,12 @@ class _Walk:
 
     def _pieces(self, first: int, following: int | None) -> Generator[_Piece, None, None]:
         """Cut a segment into pieces by what the heads of its blocks say, as far as they follow each other."""
-        try:
+        with suppress(OSError):  # the careful reader says what is wrong
             file = self._directory.open(name_of(first))
-        except FileNotFoundError:
-            return
-        try:
-            self._surplus = yield from _cut(file, first, following)
-        finally:
-            file.close()
+            try:
+                self._surplus = yield from _cut(file, first, following)
+            finally:
+                file.close()
 
     def _take_surplus(self) -> Surplus | None:
         surplus, self._surplus = self._surplus, None
@@ -198,7 +197,7 @@ class _Walk:
 
     def _stays(self, surplus: Surplus) -> bool:
         """Look again at the end of the last segment: what is being written becomes a block, or grows."""
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             file = self._directory.open(surplus.segment)
             try:
                 size = file.size()
@@ -213,13 +212,20 @@ class _Walk:
 
     def _careful(self, begin: int, following: int | None) -> Iterator[Part]:
         """Read on from an index, block by block, and say what is missing."""
-        for part in read_blocks(self._directory, begin, following):
-            if part.end <= begin:
-                continue
-            if isinstance(part, Lost):
-                yield Lost(max(part.first, begin), part.end, part.segment, part.offset)
-            else:
-                yield self._leaves_of_block(part)
+        index = begin
+        try:
+            for part in read_blocks(self._directory, begin, following):
+                if part.end <= begin:
+                    continue
+                index = part.end
+                if isinstance(part, Lost):
+                    yield Lost(max(part.first, begin), part.end, part.segment, part.offset)
+                else:
+                    yield self._leaves_of_block(part)
+        except OSError as exc:
+            # a link or a pipe in the place of a file, or a disk that does not give it
+            segment = name_of(max((first for first in self._firsts if first <= index), default=index))
+            yield Odd(index, max(following or index, index), segment, f"cannot be read: {exc.strerror}", is_lost=True)
 
     def _leaves_of_block(self, block: Block) -> Part:
         try:

@@ -168,7 +168,10 @@ class Walk:
         """Give so many bytes of a tile. Raises TileError when it is not there, cut, or of another length."""
         if self._held is None:
             raise TileError("is not there")
-        data = self._held.read(tile)
+        try:
+            data = self._held.read(tile)
+        except OSError as exc:
+            raise TileError(f"cannot be read: {exc.strerror}") from exc
         full = WIDTH * (length // tile.width)
         if len(data) not in (length, full):
             raise TileError(f"holds {len(data)} bytes, not {length}")

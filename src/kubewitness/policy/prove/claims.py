@@ -20,32 +20,12 @@ from typing import TypeVar
 from kubewitness.event.types import Level, Stage
 from kubewitness.policy.prove.answer import BUDGET_STATES, Ordered, Search
 from kubewitness.policy.prove.diff import NO_RULE, decisions_of
+from kubewitness.policy.prove.library import NAMED
 from kubewitness.policy.prove.regions import Space
 from kubewitness.policy.prove.universe import Universe
 from kubewitness.policy.types import Attributes, Decision, GroupResources, Policy, PolicyRule
 
-_RBAC = ",".join(
-    f"{kind}.rbac.authorization.k8s.io" for kind in ("roles", "rolebindings", "clusterroles", "clusterrolebindings")
-)
-
-LIBRARY: dict[str, tuple[str, ...]] = {
-    "cis-3.2.2": (
-        "secrets,configmaps,tokenreviews.authentication.k8s.io never above Metadata",
-        "secrets always at least Metadata",
-        "pods,deployments.apps always at least Metadata when verb in create,update,patch,delete,deletecollection",
-        "pods/exec,pods/portforward,pods/proxy,services/proxy always at least Metadata",
-    ),
-    "no-secret-bodies": (
-        "secrets/* never above Metadata",
-        "tokenreviews.authentication.k8s.io never above Metadata when verb in create",
-        "serviceaccounts/token never above Request when verb in create",
-    ),
-    "exec-visible": ("pods/exec,pods/attach,pods/portforward always at least Metadata at ResponseStarted",),
-    "rbac-changes-with-bodies": (
-        f"{_RBAC} always at least Request at ResponseComplete when verb in create,update,patch",
-        f"{_RBAC} always at least Metadata at ResponseComplete when verb in delete,deletecollection",
-    ),
-}
+LIBRARY: dict[str, tuple[str, ...]] = {name: named.claims for name, named in NAMED.items()}
 
 T = TypeVar("T")
 

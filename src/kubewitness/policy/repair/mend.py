@@ -62,13 +62,14 @@ def mend(data: bytes, check: Callable[[bytes], Report], server_version: str, lea
     refused: dict[str, Left] = {}
     report = check(data)
     settled = 0
+    seen = {data}
     while len(taken) < _MAX_FIXES:
         if len(taken) > settled:
             # what could not be proved of the old text may be of the new
             settled = len(taken)
             refused.clear()
         before = len(taken), len(refused)
-        data = _round(data, _fixable(report, least, refused), report.document, server_version, taken, refused)
+        data = _round(data, _fixable(report, least, refused), report.document, server_version, taken, refused, seen)
         if (len(taken), len(refused)) == before:
             break
         report = check(data)
@@ -100,6 +101,7 @@ def _round(
     server_version: str,
     taken: list[Taken],
     refused: dict[str, Left],
+    seen: set[bytes],
 ) -> bytes:
     """Take fixes from the last rule to the first, so that none shifts the place of another."""
     touched = _ABOVE_ALL_RULES + 1
@@ -108,6 +110,8 @@ def _round(
         if _last_rule(fix) >= touched or len(taken) >= _MAX_FIXES:
             continue
         new, why = _tried(data, document, fix, server_version)
+        if new in seen:
+            new, why = None, "it would undo another fix"
         if new is None:
             # later fixes of a round meet a text that they were not made for: they are tried again in the next
             if touched > _ABOVE_ALL_RULES:
@@ -115,6 +119,7 @@ def _round(
             continue
         taken.append(Taken(finding, fix.says))
         data = new
+        seen.add(data)
         document = read(new, server_version)
         touched = _first_rule(fix)
     return data

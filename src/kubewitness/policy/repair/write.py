@@ -11,6 +11,8 @@ from kubewitness.policy.repair.spans import NoPlaceError
 
 # words that YAML 1.1 reads as themselves without quotes
 _PLAIN = re.compile(r"(?!(?:y|n|yes|no|on|off|true|false|null)$)[A-Za-z/][A-Za-z0-9/._-]*", re.IGNORECASE)
+# longer lists are written one item a line
+_WIDTH = 110
 _UNQUOTED = frozenset(("level", "omitManagedFields"))
 
 
@@ -58,4 +60,9 @@ def _member(name: str, content: Content, offset: int) -> Iterator[str]:
         for item in content:
             yield from (line.rstrip("\n") for line in block_item(item, offset, "\n", offset).splitlines())
         return
-    yield f"{name}: {content if name in _UNQUOTED else flow(content)}"
+    line = f"{name}: {content if name in _UNQUOTED else flow(content)}"
+    if isinstance(content, list) and len(line) > _WIDTH:
+        yield f"{name}:"
+        yield from (f"{' ' * offset}- {flow(item)}" for item in content)
+        return
+    yield line
