@@ -3,6 +3,7 @@
 import http.server
 import os
 import re
+import textwrap
 import threading
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -10,6 +11,8 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
+from kubewitness.apiserver.check import Question, check
+from kubewitness.apiserver.context import Unknown
 from kubewitness.cli.main import main
 from kubewitness.emit.backends import options
 from kubewitness.policy.load import read
@@ -271,6 +274,43 @@ def test_wait_puts_everything_back_when_the_server_is_not(enable, kubelet, tmp_p
     assert "the server did not come back: nothing was written" in failed.err
     assert "everything is as it was before" in failed.err
     assert contents(tmp_path) == before
+
+
+def test_the_distribution_is_found(capsys, tmp_path):
+    """The one whose configuration is there is taken; of two or none it is said to choose."""
+    command = ["apiserver", "enable", "--dry-run", "--root", str(tmp_path)]
+    assert main(command) == 2
+    assert "no configuration of a known distribution" in capsys.readouterr().err
+    machine("k3s", tmp_path)
+    assert main(command) == 0
+    assert capsys.readouterr().out.startswith("found k3s\n")
+    machine("kubeadm", tmp_path)
+    assert main(command) == 2
+    assert "kubeadm and k3s are here: say --distro" in capsys.readouterr().err
+
+
+def test_waiting_for_nothing(enable):
+    """Where nothing starts by itself --wait is refused; where a person restarts, it says so."""
+    assert "nothing starts by itself" in enable("--wait", distro="kind").err
+    waited = enable("--wait", "0.1", distro="k3s")
+    assert (waited.code, "restart it now" in waited.out) == (5, True)
+
+
+def test_what_upgrades_need(enable):
+    """The advice is ClusterConfiguration that says the same as the manifest, flag by flag and mount by mount."""
+    lines = enable("--set", "audit-log-maxage=90", "--log-path", "/var/log/audit/kube.log").lines
+    start = next(at for at, line in enumerate(lines) if line.strip() == "apiServer:")
+    server = yaml.safe_load(textwrap.dedent("\n".join(lines[start:])))["apiServer"]
+    assert {"name": "audit-log-maxage", "value": "90"} in server["extraArgs"]
+    assert {"name": "audit-log-path", "value": "/var/log/audit/kube.log"} in server["extraArgs"]
+    assert [volume["mountPath"] for volume in server["extraVolumes"]] == [
+        "/etc/kubernetes/audit-policy.yaml", "/var/log/audit"
+    ]  # fmt: skip
+    config = yaml.safe_dump(
+        {"apiVersion": "kubeadm.k8s.io/v1beta4", "kind": "ClusterConfiguration", "apiServer": server}
+    )
+    report = check(config.encode(), "x", Question(Unknown()))
+    assert report.findings == ()
 
 
 def test_the_tree_of_this_machine_is_the_default():

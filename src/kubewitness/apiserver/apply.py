@@ -13,7 +13,6 @@ import errno
 import fcntl
 import hashlib
 import os
-import pwd
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,6 +22,7 @@ from pathlib import Path
 import msgspec
 
 from kubewitness.apiserver.plan import NewDirectory, NewFile, Plan, PlanError
+from kubewitness.apiserver.setup import uid_of
 
 _STATE = "var/lib/kubewitness/enable"
 
@@ -127,6 +127,8 @@ def undo(distro: str, root: Root) -> list[str]:
         for kept in state.files:
             if kept.copy:
                 (place / kept.copy).unlink()
+        with suppress(OSError):
+            place.rmdir()
     return [kept.path for kept in state.files]
 
 
@@ -196,9 +198,10 @@ def _make(root: Root, directory: NewDirectory) -> list[str]:
         place.mkdir(directory.mode if one == path else 0o755)
         place.chmod(directory.mode if one == path else 0o755)
         made.append(str(one))
-    if made and directory.owner:
-        with suppress(KeyError, PermissionError):  # said in the advice
-            os.chown(root.at(str(path)), pwd.getpwnam(directory.owner).pw_uid, -1)
+    uid = uid_of(root.read("/etc/passwd"), directory.owner) if made and directory.owner else None
+    if uid is not None:
+        with suppress(PermissionError):  # said in the advice
+            os.chown(root.at(str(path)), uid, -1)
     return made
 
 

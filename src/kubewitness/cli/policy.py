@@ -5,6 +5,7 @@ import argparse
 from kubewitness.cli import (
     policy_check,
     policy_coverage,
+    policy_diff,
     policy_eval,
     policy_explain,
     policy_prove,
@@ -26,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     policy_eval.add_subcommand(subparsers)
     policy_explain.add_subcommand(subparsers)
     policy_simulate.add_subcommand(subparsers)
+    policy_diff.add_subcommand(subparsers)
     policy_prove.add_subcommands(subparsers)
     policy_coverage.add_subcommand(subparsers)
     policy_test.add_subcommand(subparsers)

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 
 from kubewitness.keep.receiver.body import Body, stage_time, take_apart
@@ -79,6 +80,11 @@ class Intake:
         return self._group.waiting_bytes
 
     @property
+    def is_alive(self) -> bool:
+        """Whether it still takes anything; if not it is to be closed, and another one made."""
+        return self._group.is_alive
+
+    @property
     def stuck_seconds(self) -> float:
         """For how long the disk has not answered the write that it has."""
         since = self._busy_since
@@ -118,11 +124,13 @@ class Intake:
             receipts = self._log.commit(batches)
         finally:
             self._busy_since = None
-        for batch, receipt in zip(batches, receipts, strict=True):
-            if isinstance(batch, Delivery):
-                self._look_for_reuse(batch.ids, receipt.indexes, before)
-        if self._log.end > before:
-            self._on_durable(self._log.end)
+        # what is stored is stored: no fault in telling of it may keep it from being acknowledged
+        with suppress(Exception):
+            if self._log.end > before:
+                self._on_durable(self._log.end)
+            for batch, receipt in zip(batches, receipts, strict=True):
+                if isinstance(batch, Delivery):
+                    self._look_for_reuse(batch.ids, receipt.indexes, before)
         return receipts
 
     def _look_for_reuse(self, ids: Sequence[int], indexes: Sequence[int], before: int) -> None:
