@@ -2,6 +2,7 @@
 
 import base64
 import datetime as dt
+import os
 import re
 
 import pytest
@@ -362,6 +363,26 @@ def test_a_server_that_is_not_root(tree):
     ]  # fmt: skip
 
 
+def test_the_user_of_k0s(tmp_path):
+    """k0s runs the server as a user of its own, whom the log's directory is given to, and who is looked for."""
+    root = machine("k0s", tmp_path)
+    passwd = root.at("/etc/passwd")
+    passwd.write_text("root:x:0:0::/root:/bin/sh\nkube-apiserver:x:987:987::/:/bin/false\n")
+    planned = plan("k0s", WANTED, root)
+    apply(planned, root)
+    directory = root.at("/var/log/kubernetes/audit")
+
+    def codes():
+        data = root.at(planned.config).read_bytes()
+        return _codes(check(data, str(root.at(planned.config)), Question(RootFiles(tmp_path), now=NOW)))
+
+    if os.geteuid() == 0:
+        assert directory.stat().st_uid == 987
+        assert codes() == []
+        os.chown(directory, 0, 0)
+    assert codes() == ["KW628"]
+
+
 def test_a_policy_that_the_server_refuses(tree):
     """The server's sentence stands at the flag, and the policy's own finding in the policy."""
     tree.at("/etc/kubernetes/audit-policy.yaml").write_bytes(POLICY.replace(b"Metadata", b"Meta"))
@@ -395,6 +416,12 @@ def test_a_line_for_a_shell():
         "    - exec kube-apiserver --audit-log-maxage=-1 --audit-log-path=-\n"
     )
     assert [one.line for one in _check(text).findings if one.code == "KW603"] == [8]
+
+
+def test_flags_that_talos_drops():
+    """An audit flag in extraArgs is not what the server gets."""
+    text = "cluster:\n  apiServer:\n    extraArgs:\n      audit-log-maxage: '90'\n    auditPolicy: {kind: Policy}\n"
+    assert ("KW636", 4) in [(one.code, one.line) for one in _check(text).findings]
 
 
 def test_a_unit_of_systemd():

@@ -24,7 +24,7 @@ from kubewitness.apiserver import (
 from kubewitness.apiserver.context import Context, HostFiles, Rate
 from kubewitness.apiserver.findings import CODES, SetupFinding
 from kubewitness.apiserver.readers import read_setup
-from kubewitness.apiserver.setup import Form, Setup
+from kubewitness.apiserver.setup import Form, Setup, uid_of
 from kubewitness.apiserver.yamltext import EditError
 from kubewitness.emit.backends import options
 from kubewitness.emit.backends.flagvalues import FlagError
@@ -209,6 +209,8 @@ def _webhook(context: Context) -> Iterator[SetupFinding]:
 def _user(context: Context) -> Iterator[SetupFinding]:
     """Look whether a server that is not root may read and write what it must."""
     uid = context.setup.run_as
+    if context.setup.form is Form.K0S:
+        uid = uid_of(context.files.read("/etc/passwd"), "kube-apiserver")
     if uid is None or uid == 0 or not context.files.is_known:
         return
     for name, needed in (("audit-policy-file", 4), ("audit-log-path", 2), ("audit-webhook-config-file", 4)):

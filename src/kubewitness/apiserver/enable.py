@@ -331,6 +331,11 @@ def _talos(distro: Distro, config: str, wanted: Wanted, host: Host) -> Plan:
             "Talos has no place for a webhook kubeconfig that this could write",
             help_="put it into machine.files and cluster.apiServer.extraVolumes by hand",
         )
+    if wanted.flags or wanted.log_path or wanted.policy_path:
+        raise PlanError(
+            "Talos has its own values for the audit flags, and drops others without a word (seen in Talos 1.12)",
+            help_="leave --set, --log-path and --policy-path away: only the policy can be chosen",
+        )
     before = host.read(config)
     policy = wanted.policy if wanted.policy is not None or before is not None else wanted.fallback
     if before is not None:
@@ -342,9 +347,7 @@ def _talos(distro: Distro, config: str, wanted: Wanted, host: Host) -> Plan:
         document = yamltext.read("cluster: {}\n")
     if policy is not None:
         value = yamltext.read(policy).data()
-        extra: dict[str, yamltext.Data] = dict(wanted.flags)
-        server: dict[str, yamltext.Data] = {"auditPolicy": value, **({"extraArgs": extra} if extra else {})}
-        after = yamltext.dump({"cluster": {"apiServer": server}})
+        after = yamltext.dump({"cluster": {"apiServer": {"auditPolicy": value}}})
         if before is not None and document.data() != yamltext.read(after).data():
             raise PlanError("this file is there and holds something else", config, 1, "name another with --config")
         document = yamltext.read(after) if before is None else document

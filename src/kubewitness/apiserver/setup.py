@@ -118,6 +118,15 @@ class Setup:
         return None if mount is None or not mount.host else behind(mount, path)
 
 
+def uid_of(passwd: bytes | None, name: str) -> int | None:
+    """Find a user's number in the text of an /etc/passwd."""
+    for line in (passwd or b"").decode("utf-8", "replace").splitlines():
+        parts = line.split(":")
+        if len(parts) > 2 and parts[0] == name and parts[2].isdecimal():
+            return int(parts[2])
+    return None
+
+
 def behind(mount: Mount, path: str) -> str:
     """Give the path of the host that a path within this mount names."""
     rest = normal(path)[len(normal(mount.path)) :].strip("/")
