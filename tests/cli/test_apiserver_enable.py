@@ -3,13 +3,18 @@
 import http.server
 import os
 import re
+import textwrap
 import threading
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import yaml
 
+from kubewitness import apiserver
+from kubewitness.apiserver.check import Question, check
+from kubewitness.apiserver.context import Unknown
 from kubewitness.cli.main import main
 from kubewitness.emit.backends import options
 from kubewitness.policy.load import read
@@ -18,6 +23,7 @@ from tests.assembly.serving import Server
 
 from .conftest import Result
 
+PRESETS = Path(apiserver.__file__).parent / "presets"
 MANIFEST = "etc/kubernetes/manifests/kube-apiserver.yaml"
 
 
@@ -81,6 +87,18 @@ def test_presets_are_policies_that_the_server_takes(enable, tmp_path):
     enable("--undo")
     enable()
     assert main(["policy", "check", "--fail-on", "risky", str(tmp_path / "etc/kubernetes/audit-policy.yaml")]) == 0
+
+
+@pytest.mark.parametrize("claim", ["cis-3.2.2", "no-secret-bodies", "exec-visible", "rbac-changes-with-bodies"])
+def test_what_the_recommended_policy_promises(claim, capsys):
+    """Each claim is proved for all possible requests."""
+    assert main(["policy", "prove", str(PRESETS / "recommended.yaml"), claim]) == 0, capsys.readouterr().out
+
+
+def test_the_recommended_policy_is_blind_to_no_attack(capsys):
+    """Every technique that an audit log can show leaves a trace under it."""
+    main(["policy", "coverage", str(PRESETS / "recommended.yaml")])
+    assert " 0 blind" in capsys.readouterr().out
 
 
 def test_a_policy_that_the_server_would_refuse_is_not_written(enable, tmp_path):
@@ -271,6 +289,43 @@ def test_wait_puts_everything_back_when_the_server_is_not(enable, kubelet, tmp_p
     assert "the server did not come back: nothing was written" in failed.err
     assert "everything is as it was before" in failed.err
     assert contents(tmp_path) == before
+
+
+def test_the_distribution_is_found(capsys, tmp_path):
+    """The one whose configuration is there is taken; of two or none it is said to choose."""
+    command = ["apiserver", "enable", "--dry-run", "--root", str(tmp_path)]
+    assert main(command) == 2
+    assert "no configuration of a known distribution" in capsys.readouterr().err
+    machine("k3s", tmp_path)
+    assert main(command) == 0
+    assert capsys.readouterr().out.startswith("found k3s\n")
+    machine("kubeadm", tmp_path)
+    assert main(command) == 2
+    assert "kubeadm and k3s are here: say --distro" in capsys.readouterr().err
+
+
+def test_waiting_for_nothing(enable):
+    """Where nothing starts by itself --wait is refused; where a person restarts, it says so."""
+    assert "nothing starts by itself" in enable("--wait", distro="kind").err
+    waited = enable("--wait", "0.1", distro="k3s")
+    assert (waited.code, "restart it now" in waited.out) == (5, True)
+
+
+def test_what_upgrades_need(enable):
+    """The advice is ClusterConfiguration that says the same as the manifest, flag by flag and mount by mount."""
+    lines = enable("--set", "audit-log-maxage=90", "--log-path", "/var/log/audit/kube.log").lines
+    start = next(at for at, line in enumerate(lines) if line.strip() == "apiServer:")
+    server = yaml.safe_load(textwrap.dedent("\n".join(lines[start:])))["apiServer"]
+    assert {"name": "audit-log-maxage", "value": "90"} in server["extraArgs"]
+    assert {"name": "audit-log-path", "value": "/var/log/audit/kube.log"} in server["extraArgs"]
+    assert [volume["mountPath"] for volume in server["extraVolumes"]] == [
+        "/etc/kubernetes/audit-policy.yaml", "/var/log/audit"
+    ]  # fmt: skip
+    config = yaml.safe_dump(
+        {"apiVersion": "kubeadm.k8s.io/v1beta4", "kind": "ClusterConfiguration", "apiServer": server}
+    )
+    report = check(config.encode(), "x", Question(Unknown()))
+    assert report.findings == ()
 
 
 def test_the_tree_of_this_machine_is_the_default():
