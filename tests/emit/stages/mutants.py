@@ -178,7 +178,7 @@ def _run(mutant: Mutant) -> int:
 
     import pytest
 
-    signal.alarm(60)
+    signal.alarm(120)
     with Path(os.devnull).open("wb") as null:
         os.dup2(null.fileno(), 1)
         os.dup2(null.fileno(), 2)

@@ -4,13 +4,13 @@ import pytest
 
 from tests.emit.stages.mutants import EQUIVALENT, MODULES, mutants, survivors
 
-EVERY = 120
+EVERY = 200
 
 
 def test_a_few_mutants_are_noticed() -> None:
-    """One in a hundred and twenty; `make soak` tries them all."""
+    """One in two hundred; `make soak` tries them all."""
     count, left = survivors(every=EVERY, offset=7)
-    assert count >= 4
+    assert count >= 3
     assert [mutant.key for mutant in left] == []
 
 
