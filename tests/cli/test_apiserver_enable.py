@@ -6,11 +6,13 @@ import re
 import textwrap
 import threading
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import yaml
 
+from kubewitness import apiserver
 from kubewitness.apiserver.check import Question, check
 from kubewitness.apiserver.context import Unknown
 from kubewitness.cli.main import main
@@ -21,6 +23,7 @@ from tests.assembly.serving import Server
 
 from .conftest import Result
 
+PRESETS = Path(apiserver.__file__).parent / "presets"
 MANIFEST = "etc/kubernetes/manifests/kube-apiserver.yaml"
 
 
@@ -84,6 +87,18 @@ def test_presets_are_policies_that_the_server_takes(enable, tmp_path):
     enable("--undo")
     enable()
     assert main(["policy", "check", "--fail-on", "risky", str(tmp_path / "etc/kubernetes/audit-policy.yaml")]) == 0
+
+
+@pytest.mark.parametrize("claim", ["cis-3.2.2", "no-secret-bodies", "exec-visible", "rbac-changes-with-bodies"])
+def test_what_the_recommended_policy_promises(claim, capsys):
+    """Each claim is proved for all possible requests."""
+    assert main(["policy", "prove", str(PRESETS / "recommended.yaml"), claim]) == 0, capsys.readouterr().out
+
+
+def test_the_recommended_policy_is_blind_to_no_attack(capsys):
+    """Every technique that an audit log can show leaves a trace under it."""
+    main(["policy", "coverage", str(PRESETS / "recommended.yaml")])
+    assert " 0 blind" in capsys.readouterr().out
 
 
 def test_a_policy_that_the_server_would_refuse_is_not_written(enable, tmp_path):

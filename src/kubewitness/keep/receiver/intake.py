@@ -38,6 +38,7 @@ class Outcome:
     unknown_stages: int = 0
     latest: str | None = None
     """The stageTimestamp of its last Event."""
+    body_bytes: int = 0
 
 
 Reused = Callable[[int], None]
@@ -111,7 +112,7 @@ class Intake:
         except Exception as exc:  # noqa: BLE001 - whoever waits must hear of it, whatever it is
             done.set_exception(exc)
             return
-        receipt.add_done_callback(lambda receipt: _settle(done, receipt, parts))
+        receipt.add_done_callback(lambda receipt: _settle(done, receipt, parts, len(body)))
 
     def _check_room(self) -> None:
         if self._is_full():
@@ -151,7 +152,7 @@ class Intake:
         self._log.close()
 
 
-def _settle(done: "Future[Outcome]", receipt: "Future[Receipt]", parts: Body) -> None:
+def _settle(done: "Future[Outcome]", receipt: "Future[Receipt]", parts: Body, size: int) -> None:
     error = receipt.exception()
     if error is not None:
         done.set_exception(error if isinstance(error, StoreError) else UnavailableError(str(error)))
@@ -159,4 +160,4 @@ def _settle(done: "Future[Outcome]", receipt: "Future[Receipt]", parts: Body) ->
     duplicates = receipt.result().duplicates
     latest = stage_time(parts.events[-1]) if parts.events else None
     count = len(parts.events)
-    done.set_result(Outcome(count, count - duplicates, duplicates, len(parts.odd), parts.unknown_stages, latest))
+    done.set_result(Outcome(count, count - duplicates, duplicates, len(parts.odd), parts.unknown_stages, latest, size))
