@@ -230,6 +230,13 @@ def test_kind_refuses_a_patch_that_it_would_contradict(tmp_path):
         plan("kind", WANTED, root)
 
 
+@pytest.mark.parametrize("wanted", [{"flags": {"audit-log-maxage": "90"}}, {"log_path": "/x/a.log"}])
+def test_talos_takes_no_flags(wanted, tmp_path):
+    """Talos drops audit flags silently, so they are not written."""
+    with pytest.raises(PlanError, match="drops others without a word"):
+        plan("talos", dataclasses.replace(WANTED, **wanted), machine("talos", tmp_path))
+
+
 def test_talos_holds_the_policy_itself(tmp_path):
     """The patch has the policy as data, booleans as booleans."""
     policy = POLICY + b"  omitManagedFields: true\n"

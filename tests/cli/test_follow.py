@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from kubewitness.cli.errors import UserError
-from kubewitness.cli.follow import Following, appended, read_chunks, row_maker
+from kubewitness.cli.event_rows import row_maker
+from kubewitness.cli.follow import Following, appended, read_chunks
 from kubewitness.event.expr import TRUE
 from kubewitness.event.expr_values import Context
 from kubewitness.event.fields import FIELDS

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from kubewitness.cli import policy_diff
 from kubewitness.cli.errors import ExitCode, UserError
 from kubewitness.cli.policy_prove import add_subcommands, policy_yaml
 from kubewitness.policy.load import load
@@ -25,7 +26,9 @@ NEW = OLD.replace("[secrets, configmaps]", "[configmaps]")
 
 def run(*words: str) -> int:
     parser = argparse.ArgumentParser()
-    add_subcommands(parser.add_subparsers())
+    subparsers = parser.add_subparsers()
+    add_subcommands(subparsers)
+    policy_diff.add_subcommand(subparsers)
     args = parser.parse_args(words)
     return int(args.run(args))
 

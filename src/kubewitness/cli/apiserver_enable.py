@@ -48,7 +48,8 @@ def add_subcommand(subparsers: "argparse._SubParsersAction[argparse.ArgumentPars
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--distro", required=True, choices=(*_DISTROS, *_CLOUDS), help="what the cluster was made with")
+    parser.add_argument("--distro", choices=(*_DISTROS, *_CLOUDS),
+                        help="what the cluster was made with; by itself, what is found on this machine")  # fmt: skip
     policy = parser.add_mutually_exclusive_group()
     policy.add_argument("--policy", metavar="FILE", help="the audit policy to write")
     policy.add_argument("--preset", choices=_PRESETS, help="a policy that comes with kubewitness")
@@ -86,7 +87,10 @@ def run(args: argparse.Namespace) -> int:
     if args.distro in CLOUDS:
         _say(CLOUDS[args.distro])
         return ExitCode.OK
+    args.distro = args.distro or _found(args.root or Path("/"))
     root = Root(args.root or _root_of(args.distro))
+    if args.wait is not None and args.distro in ("kind", "talos", "minikube"):
+        raise UserError(f"--wait: nothing starts by itself after a change for {args.distro}; see what is printed")
     try:
         if args.undo:
             return _undo(args.distro, root)
@@ -100,6 +104,18 @@ def run(args: argparse.Namespace) -> int:
         return _do(args, planned, root)
     except PlanError as error:
         raise UserError(_located(error)) from error
+
+
+def _found(root: Path) -> str:
+    """Give the one distribution whose configuration is on this machine."""
+    from kubewitness.apiserver.distros import DISTROS
+
+    found = [name for name, one in DISTROS.items() if one.config.startswith("/") and (root / one.config[1:]).is_file()]
+    if len(found) != 1:
+        what = f"{' and '.join(found)} are here" if found else "no configuration of a known distribution is here"
+        raise UserError(f"{what}: say --distro {'|'.join((*_DISTROS, *_CLOUDS))}")
+    _say(f"found {found[0]}")
+    return found[0]
 
 
 def _root_of(distro: str) -> Path:
@@ -218,11 +234,28 @@ def _do(args: argparse.Namespace, planned: "Plan", root: "Root") -> int:
         return ExitCode.OK
     if args.wait is not None:
         _prove(args, planned, root, log, before)
+    _check(planned, root)
     _say("")
     for text in planned.advice:
         for number, line in enumerate(text.splitlines()):
             _say(("- " if number == 0 else "  ") + line)
     return ExitCode.OK
+
+
+def _check(planned: "Plan", root: "Root") -> None:
+    """Say what `apiserver check` says of the result."""
+    from kubewitness.apiserver.check import Question, check
+    from kubewitness.apiserver.hostfiles import RootFiles
+    from kubewitness.cli.apiserver_check import text
+
+    data = root.read(planned.config) if planned.config else planned.advice[0].encode()
+    if data is None:
+        return
+    policy = root.read(planned.policy) if not planned.config else None
+    report = check(data, planned.config or "minikube start", Question(RootFiles(root.root), policy))
+    for line in text(report):
+        if not line.startswith("    note:"):
+            _say(line)
 
 
 def _prove(args: argparse.Namespace, planned: "Plan", root: "Root", log: Path | None, before: object) -> None:
@@ -237,6 +270,8 @@ def _prove(args: argparse.Namespace, planned: "Plan", root: "Root", log: Path | 
         if args.url
         else kubectl_probe([args.kubectl])
     )
+    if planned.distro != "kubeadm":
+        _say(f"restart it now, in another terminal: {planned.advice[0]}")
     _say(f"waiting up to {args.wait:.0f} s for the server ...")
     sys.stdout.flush()
     try:

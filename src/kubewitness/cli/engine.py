@@ -30,6 +30,7 @@ from kubewitness.look.query.source import Input, SourceError
 
 if TYPE_CHECKING:
     from kubewitness.event.types import Event
+    from kubewitness.look.query.find import Found
 
 Stages: TypeAlias = Literal["latest", "all"]
 
@@ -116,8 +117,31 @@ class Log:
         """Answer one SELECT over `events`, of which only what the flags mean is left; `weights`: see `Events.query`."""
         return Rows(self._ask(statement, stages or self._stages, weights=weights))
 
+    def rows(self, columns: Sequence[str], limit: int | None = None) -> Iterable[tuple[Any, ...]]:
+        """Give these columns of what the flags mean, in the order of time."""
+        found = self._find()
+        if found is not None:
+            from kubewitness.cli.event_rows import are_plain, row_maker
+
+            if are_plain(columns):
+                make = row_maker(columns)
+                return [make(hit.event, hit.context) for hit in found.hits[: limit or None]]
+        return self.query(select(columns, limit=limit))
+
+    def count(self) -> int:
+        """Count what the flags mean."""
+        found = self._find()
+        if found is not None:
+            return len(found.hits)
+        [(count,)] = self.query("SELECT count(*) FROM events")
+        return int(count)
+
     def raw(self, limit: int | None = None) -> Iterator[bytes]:
         """Give the exact bytes of what the flags mean, in the order of time."""
+        found = self._find()
+        if found is not None:
+            yield from (hit.raw for hit in found.hits[: limit or None])
+            return
         answer = self._ask(select(["_row"], limit=limit), self._stages, keeps_bytes=True)
         yield from answer.exact_bytes([row for (row,) in answer])
 
@@ -170,6 +194,15 @@ class Log:
         where = "" if self._condition.where == "TRUE" else f"\nWHERE {self._condition.where}"
         head, _, tail = statement.partition(" FROM events")
         return f"{head}\nFROM {relation}{where}\n{tail.strip()}".rstrip()
+
+    def _find(self) -> "Found | None":
+        """Give what the flags mean where few lines can match and no SQL but theirs is asked."""
+        if self._checks_all or self.is_store or not self._is_plain or not self._condition.is_of_flags:
+            return None
+        found = self._events.find(self._condition.filter, stages=self._stages)
+        if found is not None:
+            self._account = found.account
+        return found
 
     def _ask(
         self,
@@ -253,7 +286,7 @@ def open_log(args: argparse.Namespace, *, stages: Stages | None = None, narrowed
         if narrowed is None:
             return condition
         where, unknown = (f"({narrowed}) AND ({one})" for one in (condition.where, condition.unknown))
-        return replace(condition, where=where, unknown=unknown)
+        return replace(condition, where=where, unknown=unknown, is_of_flags=False)
 
     conditions(PLAIN)  # a wrong flag is told before anything is read
     try:

@@ -51,6 +51,8 @@ class Condition:
     unknown: str = "FALSE"
     named: tuple[str, ...] = ()
     """Paths that `--where` names and that could be kept out of an Event."""
+    is_of_flags: bool = True
+    """The SQL says what the filter says, and no more."""
 
 
 def add_filter_arguments(parser: argparse.ArgumentParser) -> None:
@@ -119,6 +121,7 @@ def _and_where(flags: Condition, free: str, facts: Facts) -> Condition:
         free if flags.filter == TRUE else f"({flags.where}) AND {free}",
         " OR ".join(f"({one})" for one in both) or "FALSE",
         named,
+        is_of_flags=False,
     )
 
 

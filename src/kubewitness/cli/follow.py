@@ -10,23 +10,19 @@ import os
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
-
-import msgspec
 
 from kubewitness._kit.opening import Compression, compression_of
 from kubewitness.cli.errors import UserError
 from kubewitness.event.decode import Record, read_all
-from kubewitness.event.expr import Expr, Ref
+from kubewitness.event.expr import Expr
 from kubewitness.event.expr_values import Context
-from kubewitness.event.fields import FieldType, by_column
 from kubewitness.event.items import Damage
 from kubewitness.event.types import Event, Stage
-from kubewitness.look.query.generate import function, value_function
+from kubewitness.look.query.generate import function
 
 STDIN = "-"
 _POLL_S = 0.2
@@ -129,55 +125,3 @@ def _until_replaced(file: BinaryIO, path: Path, wait: Callable[[float], None]) -
             continue  # between the renaming of the old file and the making of the new one
         # read on to the end once more: lines may have been written between the last read and the rotation
         is_replaced = (now.st_dev, now.st_ino) != (own.st_dev, own.st_ino)
-
-
-def row_maker(columns: Sequence[str]) -> Callable[[Event, Context], tuple[object, ...]]:
-    """Give the function that makes a row of these flat columns from an Event and what is known of it besides."""
-    getters = [_getter(column) for column in columns]
-
-    def make(event: Event, context: Context) -> tuple[object, ...]:
-        return tuple(get(event, context) for get in getters)
-
-    return make
-
-
-def _getter(column: str) -> Callable[[Event, Context], object]:
-    known = by_column(column)
-    match known.type:
-        case FieldType.JSON | FieldType.MAP | FieldType.LISTS:
-            get = _member(known.path)
-            return lambda event, _: get(event)
-        case FieldType.TIME:
-            value = value_function(Ref(known.path))
-            return lambda event, context: _moment(value(event, context))
-        case _:
-            value = value_function(Ref(known.path))
-            return value
-
-
-def _moment(microseconds: object) -> datetime | None:
-    if not isinstance(microseconds, int):
-        return None
-    return datetime.fromtimestamp(microseconds // 1_000_000, UTC).replace(microsecond=microseconds % 1_000_000)
-
-
-def _member(path: str) -> Callable[[Event], object]:
-    """Read a member that is no plain value: a body as its text, a map as it is."""
-
-    def get(event: Event) -> object:
-        value: object = event
-        for name in path.split("."):
-            value = _attribute(value, name)
-        if isinstance(value, msgspec.Raw):
-            return bytes(value).decode("utf-8", "replace") or None
-        return value
-
-    return get
-
-
-def _attribute(value: object, wire_name: str) -> object:
-    if isinstance(value, msgspec.Struct):
-        for known in msgspec.structs.fields(type(value)):
-            if known.encode_name == wire_name:
-                return getattr(value, known.name)
-    return None

@@ -27,6 +27,8 @@ GROUPS: dict[str, dict[str, str]] = {
         "who": "who created, deleted, changed, read, listed or exec'd into an object",
         "timeline": "what happened, in order: a histogram and plain sentences",
         "top": "count by user, verb, resource or any field; or the bytes they cost",
+        "reconcile": "compare log files with a store, event by event",
+        "gaps": "where a log is incomplete: silence, missing stages, clocks, down-time",
         "stats": "what a log holds: events, requests, levels, users, span, damage",
         "sql": "ask in SQL over the relation `events`",
         "jq": "run the jq filters of your runbook, faster",
@@ -45,6 +47,7 @@ GROUPS: dict[str, dict[str, str]] = {
     "Keep the log": {
         "serve": "receive audit events from kube-apiserver and keep them as evidence",
         "init-server": "make certificates, configuration and the kubeconfig for kube-apiserver",
+        "tail": "bring the log file of a kube-apiserver into a store as it is written",
         "import": "bring audit logs into a store, sealed and indexed",
     },
     "This program": {

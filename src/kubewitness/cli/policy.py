@@ -5,10 +5,13 @@ import argparse
 from kubewitness.cli import (
     policy_check,
     policy_coverage,
+    policy_diff,
     policy_eval,
     policy_explain,
+    policy_init,
     policy_prove,
     policy_simulate,
+    policy_suggest,
     policy_test,
 )
 
@@ -26,9 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     policy_eval.add_subcommand(subparsers)
     policy_explain.add_subcommand(subparsers)
     policy_simulate.add_subcommand(subparsers)
+    policy_diff.add_subcommand(subparsers)
     policy_prove.add_subcommands(subparsers)
     policy_coverage.add_subcommand(subparsers)
     policy_test.add_subcommand(subparsers)
+    policy_suggest.add_subcommand(subparsers)
+    policy_init.add_subcommand(subparsers)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""`policy diff`, `policy prove` and `policy minify`: exact answers about policies, over all possible requests."""
+"""`policy prove` and `policy minify`: exact answers about policies, over all possible requests."""
 
 import argparse
 import json
@@ -14,13 +14,6 @@ if TYPE_CHECKING:
     from kubewitness.policy.prove.claims import Claim
     from kubewitness.policy.types import Attributes, Decision, Policy
 
-DIFF = """\
-Show which requests two policies treat differently, by effect, over all possible requests: for each pair of rules
-what changes, the requests it changes for, and the smallest example. Ends with 1 when there is a difference.
-
-  kubewitness policy diff audit-policy.yaml new-policy.yaml
-  kubewitness policy diff --universe any -o json old.yaml new.yaml
-"""
 PROVE = """\
 Prove claims about a policy for all possible requests, or show the smallest request that breaks each.
 Ends with 1 when a claim is broken.
@@ -39,30 +32,24 @@ proved before it is printed. What was done is told on standard error. Comments a
 
   kubewitness policy minify audit-policy.yaml > smaller.yaml
 """
-# regions of one class: what a reader takes in, and what a program may want
-_MOST_LINES = 2
-_MOST_REGIONS = 8
 _UNIVERSE = "requests to think of: `possible`, those a server can see (default), or `any` combination of members"
 
 
 def add_subcommands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the three to the subcommands of `policy`; each sets `run`."""
-    diff = _add(subparsers, "diff", "which requests two policies treat differently", DIFF)
-    diff.add_argument("old", metavar="OLD", help="the policy of today")
-    diff.add_argument("new", metavar="NEW", help="the policy of tomorrow")
-    diff.set_defaults(run=run_diff)
-    prove = _add(subparsers, "prove", "prove claims, or show what breaks them", PROVE)
+    """Add both to the subcommands of `policy`; each sets `run`."""
+    prove = add_parser(subparsers, "prove", "prove claims, or show what breaks them", PROVE)
     prove.add_argument("file", metavar="FILE", help="a policy")
     prove.add_argument("claims", metavar="CLAIM", nargs="+", help="a claim in one line, or the name of one")
     prove.set_defaults(run=run_prove)
-    minify = _add(subparsers, "minify", "the same decisions with fewer rules", MINIFY)
+    minify = add_parser(subparsers, "minify", "the same decisions with fewer rules", MINIFY)
     minify.add_argument("file", metavar="FILE", help="a policy")
     minify.set_defaults(run=run_minify)
 
 
-def _add(
+def add_parser(
     subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, text: str, description: str
 ) -> argparse.ArgumentParser:
+    """Add a sub-command about policies."""
     parser = subparsers.add_parser(
         name,
         help=text,
@@ -76,45 +63,6 @@ def _add(
     return parser
 
 
-def run_diff(args: argparse.Namespace) -> int:
-    """Print every class of requests that changes."""
-    from kubewitness.policy.prove.answer import TooHardError
-    from kubewitness.policy.prove.describe import decision_text, region_text, request_text
-    from kubewitness.policy.prove.diff import Diff
-    from kubewitness.policy.prove.universe import Universe
-
-    try:
-        found = Diff(_load(args.old), _load(args.new), Universe(args.universe))
-        most = _MOST_LINES if args.output == "text" else _MOST_REGIONS
-        shown = [(change, *found.regions(change, most)) for change in found.changes]
-    except TooHardError as error:
-        raise UserError(str(error), ExitCode.INCOMPLETE) from error
-    if args.output == "json":
-        _print_json(
-            [
-                {
-                    "before": _decision(change.before),
-                    "after": _decision(change.after),
-                    "example": _request(change.example),
-                    "regions": [region_text(found.space, region) for region in regions],
-                    "regionsAreAll": is_all,
-                }
-                for change, regions, is_all in shown
-            ]
-        )
-        return ExitCode.FINDINGS if shown else ExitCode.OK
-    for change, regions, is_all in shown:
-        _print(f"{decision_text(change.before)} -> {decision_text(change.after)}")
-        for region in regions:
-            _print(f"  {region_text(found.space, region)}")
-        if not is_all:
-            _print("  and more")
-        _print(f"  for example: {request_text(change.example)}")
-    if not shown:
-        _print("no difference: every possible request is recorded alike")
-    return ExitCode.FINDINGS if shown else ExitCode.OK
-
-
 def run_prove(args: argparse.Namespace) -> int:
     """Print for each claim that it is proved, or which rules break it."""
     from kubewitness.policy.prove.answer import TooHardError
@@ -122,20 +70,20 @@ def run_prove(args: argparse.Namespace) -> int:
     from kubewitness.policy.prove.describe import decision_text, request_text
     from kubewitness.policy.prove.universe import Universe
 
-    policy = _load(args.file)
+    policy = load_policy(args.file)
     try:
         answers = [prove(policy, claim, Universe(args.universe)) for claim in _claims(args.claims)]
     except TooHardError as error:
         raise UserError(str(error), ExitCode.INCOMPLETE) from error
     code = ExitCode.OK if all(answer.is_proved for answer in answers) else ExitCode.FINDINGS
     if args.output == "json":
-        _print_json(
+        print_json(
             [
                 {
                     "claim": answer.claim.text,
                     "proved": answer.is_proved,
                     "breaches": [
-                        {"decision": _decision(breach.decision), "example": _request(breach.example)}
+                        {"decision": decision_json(breach.decision), "example": request_json(breach.example)}
                         for breach in answer.breaches
                     ],
                 }
@@ -144,9 +92,9 @@ def run_prove(args: argparse.Namespace) -> int:
         )
         return code
     for answer in answers:
-        _print(f"{'proved' if answer.is_proved else 'BROKEN'}: {answer.claim.text}")
+        print_line(f"{'proved' if answer.is_proved else 'BROKEN'}: {answer.claim.text}")
         for breach in answer.breaches:
-            _print(f"  {decision_text(breach.decision)}: {request_text(breach.example)}")
+            print_line(f"  {decision_text(breach.decision)}: {request_text(breach.example)}")
     return code
 
 
@@ -157,7 +105,7 @@ def run_minify(args: argparse.Namespace) -> int:
     from kubewitness.policy.prove.universe import Universe
 
     try:
-        found = minify(_load(args.file), Universe(args.universe))
+        found = minify(load_policy(args.file), Universe(args.universe))
     except TooHardError as error:
         raise UserError(str(error), ExitCode.INCOMPLETE) from error
     for step in found.steps:
@@ -198,7 +146,8 @@ def policy_yaml(policy: "Policy") -> str:
     return yaml.safe_dump(document, sort_keys=False, default_flow_style=False, width=120)
 
 
-def _load(path: str) -> "Policy":
+def load_policy(path: str) -> "Policy":
+    """Load a policy; what cannot be read or is refused ends the command."""
     from kubewitness.policy.load import PolicyError, load
 
     try:
@@ -219,7 +168,8 @@ def _claims(texts: Sequence[str]) -> list["Claim"]:
         raise UserError(str(error)) from error
 
 
-def _decision(decision: "Decision") -> dict[str, object]:
+def decision_json(decision: "Decision") -> dict[str, object]:
+    """Give a decision as JSON knows it."""
     return {
         "level": decision.level.value,
         "omitStages": [stage.value for stage in sorted(decision.omit_stages)],
@@ -228,7 +178,8 @@ def _decision(decision: "Decision") -> dict[str, object]:
     }
 
 
-def _request(request: "Attributes") -> dict[str, object]:
+def request_json(request: "Attributes") -> dict[str, object]:
+    """Give a request as JSON knows it."""
     members: dict[str, object] = {
         "verb": request.verb,
         "user": request.user,
@@ -246,9 +197,11 @@ def _request(request: "Attributes") -> dict[str, object]:
     return members
 
 
-def _print(text: str) -> None:
+def print_line(text: str) -> None:
+    """Print a line, made harmless."""
     print(printable(text))  # noqa: T201
 
 
-def _print_json(value: object) -> None:
+def print_json(value: object) -> None:
+    """Print a value as JSON."""
     print(json.dumps(value, indent=2))  # noqa: T201

@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
             sys.stdout.write(f"{log.statement(_statement(args, shown))}\n")
             return ExitCode.OK
         if args.count:
-            [(count,)] = log.query("SELECT count(*) FROM events")
+            count = log.count()
             progress.stop()
             sys.stdout.write(f"{count}\n")
         elif _is_whole(args):
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
             count = write_events(itertools.islice(events, args.limit or None), args.output, output)
             _tell_more(events, args.limit)
         else:
-            rows = progress.until_first(log.query(_statement(args, shown)))
+            rows = progress.until_first(log.rows(reads_of(shown), args.limit and args.limit + 1))
             columns = [item.column for item in shown]
             first = itertools.islice(rows, args.limit or None)
             count = write_rows(map(maker(shown), first), columns, args.output, output)
@@ -96,7 +96,8 @@ def _follow(args: argparse.Namespace, shown: tuple[Shown, ...], output: Output) 
     """Show what matches as it is written."""
     if args.where or args.count or args.show_sql:
         raise UserError("--follow goes with flags, not with --where, --count or --show-sql")
-    from kubewitness.cli.follow import Following, chunks_of, read_chunks, row_maker
+    from kubewitness.cli.event_rows import row_maker
+    from kubewitness.cli.follow import Following, chunks_of, read_chunks
     from kubewitness.event.expr_values import Context
     from kubewitness.event.items import Damage
 

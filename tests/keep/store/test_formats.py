@@ -9,9 +9,11 @@ from kubewitness.keep.seal import leaf
 from kubewitness.keep.seal.leaf import Kept, Removed, Tombstone
 from kubewitness.keep.seal.leaf_cut import Group, State, blank, cut, tombstone_line
 from kubewitness.keep.seal.leaf_secret import Secret
+from kubewitness.keep.store.layout import KeyDir, default_keys
 from kubewitness.keep.store.reader import Lost, read_blocks
 from kubewitness.keep.store.segment import END_BYTES, Block, Commit, encode_block, encode_end
-from tests.keep.store.build import made, opened, raws, segment, store
+from tests.keep.store.build import data_dir, made, opened, raws, segment, store
+from tests.model import data_directory
 from tests.model import segment as model
 
 DATA = Path(__file__).parents[2] / "data"
@@ -91,3 +93,19 @@ def test_what_does_not_count_is_not_counted(tmp_path):
     first.write_bytes(first.read_bytes()[:-END_BYTES] + last.read_bytes()[:-END_BYTES])
     last.write_bytes(last.read_bytes()[: -END_BYTES - 9])
     assert [line for line, _, _, _ in model.store(path)] == raws(0, 40)
+
+
+def test_a_whole_data_directory_reads_the_same(tmp_path):
+    """Two clusters, 700 recorded Events, heads before and after rotations of keys, an end that is not signed."""
+    events = recorded()
+    data_dir(tmp_path / "data", events[:500], unsigned=20, segment_bytes=20_000)
+    data = data_dir(tmp_path / "data", events[:40], cluster="cl\u00fcster/../2")
+    meta = data.clusters()["prod"]
+    KeyDir(default_keys(data.path)).rotate(meta)
+    KeyDir(default_keys(data.path)).rotate(meta)
+    data_dir(tmp_path / "data", events[:700], unsigned=20, segment_bytes=20_000)
+    found = data_directory.read(data.path, default_keys(data.path))
+    assert found.keys() == {"prod", "cl\u00fcster/../2"}
+    assert [line for line, *_ in found["prod"].events] == events[:700]
+    assert [line for line, *_ in found["cl\u00fcster/../2"].events] == events[:40]
+    assert {name: log.signed for name, log in found.items()} == {"prod": 680, "cl\u00fcster/../2": 40}

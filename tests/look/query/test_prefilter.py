@@ -44,7 +44,7 @@ def escaped(text: str, chooser: random.Random) -> str:
     ).replace("/", "\\/" if chooser.random() < 0.3 else "/")
 
 
-def line(chooser: random.Random, number: int) -> str:
+def line(chooser: random.Random, number: int, *, escapes: float = 0.1) -> str:
     """Give one Event of which most match nothing."""
     pick = chooser.choice
     is_rare = chooser.random() < 0.2
@@ -64,7 +64,7 @@ def line(chooser: random.Random, number: int) -> str:
         "requestReceivedTimestamp": "2026-03-01T00:00:00.000000Z",
     }
     text = event(number, **members)
-    if chooser.random() < 0.1:
+    if chooser.random() < escapes:
         values = json.dumps(members["user"], separators=(",", ":"))
         text = text.replace(values, '{"username":"' + escaped(members["user"]["username"], chooser) + '","groups":[]}')
     return text

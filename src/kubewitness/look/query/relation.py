@@ -100,10 +100,13 @@ class Key(enum.Enum):
 
 
 _BODIES = frozenset({"requestObject", "responseObject"})
+REQUEST_KEY = ("auditID", "user.username", "requestURI", "requestReceivedTimestamp", "verb")
+"""Wire paths that tell one request from another, whatever is asked."""
+
 _KEYS: Mapping[Key, tuple[str, ...]] = {
     Key.NONE: (),
     Key.AUDIT_ID: ("auditID",),
-    Key.REQUEST: ("auditID", "user.username", "requestURI", "requestReceivedTimestamp", "verb"),
+    Key.REQUEST: REQUEST_KEY,
 }
 
 

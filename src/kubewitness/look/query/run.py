@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from kubewitness.event.expr import Expr
+    from kubewitness.look.query.find import Found
     from kubewitness.look.query.prefilter import Picks
 
 Weights = Mapping[str, tuple[str, str]]
@@ -76,6 +77,7 @@ class Events:
         self._memory_bytes = memory_bytes
         self._files = BlockFiles()
         self._scan: Scan | None = None
+        self._picks: dict[tuple[Expr, str], Picks | None] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -88,6 +90,9 @@ class Events:
     def close(self) -> None:
         """Give memory and files back."""
         self._files.close()
+        for picks in self._picks.values():
+            if picks is not None:
+                picks.close()
 
     def interrupt(self) -> None:
         """Stop the question that is being answered. May be called from another thread."""
@@ -151,17 +156,25 @@ class Events:
             connection.interrupt()
             connection.close()
             raise
-        finally:
-            if picks is not None:
-                picks.close()
+
+    def find(self, filter_: "Expr", *, stages: Literal["latest", "all"] = "latest") -> "Found | None":
+        """Give what a filter finds where few lines can match, without the engine; None where it has to be asked."""
+        picks = self._pick(filter_, stages)
+        if picks is None:
+            return None
+        from kubewitness.look.query.find import find
+
+        return find(self.inputs, picks, filter_, stages=stages, cluster=self._cluster)
 
     def _pick(self, filter_: "Expr | None", stages: str) -> "Picks | None":
         if filter_ is None:
             return None
-        from kubewitness.look.query.prefilter import Picks, shared_needles
+        if (filter_, stages) not in self._picks:
+            from kubewitness.look.query.prefilter import Picks, shared_needles
 
-        groups = shared_needles(filter_, joins_stages=stages == "latest")
-        return Picks(self.inputs, groups) if groups else None
+            groups = shared_needles(filter_, joins_stages=stages == "latest")
+            self._picks[filter_, stages] = Picks(self.inputs, groups) if groups else None
+        return self._picks[filter_, stages]
 
     def _relation(self, used: Iterable[str], weights: Weights) -> Relation:
         derived: Mapping[str, str] = {}

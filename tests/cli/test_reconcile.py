@@ -1,0 +1,115 @@
+"""Log files against a store: exactly what is on one side only."""
+
+import csv
+import io
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from kubewitness.cli.main import main
+from kubewitness.keep.seal.leaf import Kept, Removed
+from kubewitness.keep.seal.leaf_cut import Group, State, blank
+from kubewitness.keep.store.layout import DataDir, KeyDir, default_keys
+from kubewitness.keep.store.log import Arrival, Batch, ClusterLog
+from tests.assembly.serving import recorded_items
+from tests.look.query.stored import fill, items_of
+from tools.run_docs import workplace
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The recorded log, and a store of what the webhook sent."""
+    directory = tmp_path_factory.mktemp("reconcile")
+    workplace(directory)
+    fill(directory / "data", "prod", recorded_items(), source="webhook:x")
+    return directory
+
+
+def _differences(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, list[dict[str, str]], str]:
+    code = main(["reconcile", "-o", "csv", *map(str, words)])
+    told = capsys.readouterr()
+    return code, list(csv.DictReader(io.StringIO(told.out))), told.err
+
+
+def test_exactly_the_27_that_were_never_sent(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """They are the watches that ended when the server did, named by file and line."""
+    code, rows, err = _differences(capsys, "--data", place / "data", place / "full.log")
+    assert code == 1
+    assert len(rows) == 27
+    assert {(row["onlyIn"], row["verb"], row["stage"]) for row in rows} == {("files", "watch", "ResponseComplete")}
+    log = str(place / "full.log")
+    stored = set(recorded_items())
+    prefix = b'{"kind":"Event","apiVersion":"audit.k8s.io/v1",'
+    lines = Path(log).read_bytes().split(b"\n")[:-1]
+    expected = {f"{log}:{n}" for n, line in enumerate(lines, 1) if line.replace(prefix, b"{", 1) not in stored}
+    assert {row["place"] for row in rows} == expected
+    assert "4,815 in both, 27 only in the files, 0 only in the store" in err
+
+
+def test_what_was_taken_out_of_the_file(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Lines that are missing from the file are named by their index in the log; order and shape do not matter."""
+    lines = items_of(place / "full.log")
+    end = fill(tmp_path / "data", "prod", lines)
+    gone = [n for n, line in enumerate(lines) if b'"username":"attacker"' in line]
+    left = [line for n, line in enumerate(lines) if n not in set(gone)]
+    (tmp_path / "audit.log").write_bytes(b"\n".join(reversed(left)))
+    code, rows, _ = _differences(capsys, "--data", tmp_path / "data", tmp_path / "audit.log")
+    assert code == 1
+    assert sorted(row["place"] for row in rows) == sorted(f"index {n}" for n in gone)
+    assert end == 4842
+    code, rows, err = _differences(capsys, "--data", tmp_path / "data", place / "full.log", place / "full.log")
+    assert (code, rows) == (0, [])
+    assert "4,842 events stand in the files more than once" in err
+
+
+def test_only_the_time_of_the_files_is_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Events of another time are counted, and are no difference."""
+    line = b'{"stage":"Panic","auditID":"%d","requestReceivedTimestamp":"2026-01-01T00:00:%02d.000000Z"}'
+    fill(tmp_path / "data", "prod", [line % (n, n) for n in range(20)])
+    (tmp_path / "audit.log").write_bytes(b"\n".join(line % (n, n) for n in range(5, 10) if n != 7))
+    code, rows, err = _differences(capsys, "--data", tmp_path / "data", tmp_path / "audit.log")
+    assert (code, [row["place"] for row in rows]) == (1, ["index 7"])
+    assert "15 events of the store are of another time" in err
+
+
+@pytest.mark.parametrize("has_keys", [True, False])
+def test_members_that_were_never_written(tmp_path: Path, has_keys: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    """By its keyed identity an Event is known without them; without the keys it is uncertain, and that is said."""
+    raw = (
+        b'{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Request","auditID":"1","stage":"Panic",'
+        b'"requestReceivedTimestamp":"2026-01-01T00:00:00.000000Z","requestObject":{"a":1}}'
+    )
+    (tmp_path / "audit.log").write_bytes(raw)
+    data = tmp_path / "data"
+    keys = KeyDir(default_keys(data))
+    root, _ = DataDir(data).enter("prod")
+    with root, closing(ClusterLog(root, keys.identity())) as log:
+        removed = {Group.REQUEST: Removed(State.DROPPED, bytes(32))}
+        kept = Kept(blank(raw, {Group.REQUEST: State.DROPPED}), removed)
+        log.commit([Batch(1, "webhook:x", [Arrival(kept, log.window.identity(raw))])])
+    words = [] if has_keys else ["--keys", str(tmp_path / "elsewhere")]
+    code, rows, err = _differences(capsys, "--data", data, *words, tmp_path / "audit.log")
+    if has_keys:
+        assert (code, rows) == (0, [])
+    else:
+        assert "without its keys they cannot be compared" in err
+        assert [row["onlyIn"] for row in rows] == ["files"]
+        assert not (tmp_path / "elsewhere").exists()
+
+
+def test_damage_makes_it_incomplete(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Lines that cannot be read were not compared: no difference, but not the whole truth either."""
+    lines = items_of(place / "full.log")[:10]
+    fill(tmp_path / "data", "prod", lines)
+    (tmp_path / "audit.log").write_bytes(b"\n".join([*lines, b'{"kind":"Event","torn']))
+    code, rows, err = _differences(capsys, "--data", tmp_path / "data", tmp_path / "audit.log")
+    assert (code, rows) == (4, [])
+    assert "1 place of the files are damaged" in err or "1 place" in err
+
+
+def test_what_must_be_named(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A store, files, and one cluster."""
+    assert main(["reconcile", "audit.log"]) == 2
+    assert main(["reconcile", "--data", str(place / "data")]) == 2
+    assert "name the log files" in capsys.readouterr().err
