@@ -24,8 +24,10 @@ def test_outcomes(tmp_path: Path) -> None:
     durable: list[int] = []
     taking = intake(tmp_path, on_durable=durable.append)
     stamp = "2026-11-23T03:05:00.000000Z"
-    assert taking.take(event_list(event(1), event(2)), "s", 7).result(10) == Outcome(2, 2, 0, 0, 0, stamp)
-    assert taking.take(event_list(event(2), b"1", event(3)), "s", 8).result(10) == Outcome(2, 1, 1, 1, 0, stamp)
+    body = event_list(event(1), event(2))
+    assert taking.take(body, "s", 7).result(10) == Outcome(2, 2, 0, 0, 0, stamp, len(body))
+    body = event_list(event(2), b"1", event(3))
+    assert taking.take(body, "s", 8).result(10) == Outcome(2, 1, 1, 1, 0, stamp, len(body))
     assert taking.take(b"", "s", 9).result(10) == Outcome(0, 0, 0, 0, 0, None)
     taking.close()
     assert durable == [2, 3]
