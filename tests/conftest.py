@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 GOPATH = Path("/usr/share/gocode")
-VERIFIER = Path(__file__).parent / "go" / "verifier"
+GO = Path(__file__).parent / "go"
 
 # no deadline: the machine may be busy, and speed is what benchmarks/ measures
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -31,8 +31,8 @@ def pytest_runtest_makereport(item):
 
 
 @pytest.fixture(scope="session")
-def go_verifier(tmp_path_factory) -> Path:
-    """The independent verifier, compiled once; skipped by name where Debian's package of x/mod is not installed."""
+def go_programs(tmp_path_factory) -> Path:
+    """The programs of tests/go, compiled once; skipped by name where Debian's package of x/mod is not installed."""
     if not (GOPATH / "src/golang.org/x/mod/sumdb/tlog").is_dir() and not os.environ.get("KUBEWITNESS_NO_SKIP"):
         pytest.skip("golang-golang-x-mod-dev is not installed")
     shared = tmp_path_factory.getbasetemp().parent / "go"
@@ -46,11 +46,18 @@ def go_verifier(tmp_path_factory) -> Path:
         "GOTELEMETRY": "off",
         "GOTOOLCHAIN": "local",
     }
-    program = shared / "verifier"
     with (shared / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not program.exists() or program.stat().st_mtime < (VERIFIER / "main.go").stat().st_mtime:
-            command = [str(Path(sys.executable).parent / "go"), "build", "-o", str(program), "."]
-            done = subprocess.run(command, cwd=VERIFIER, env=env, capture_output=True, text=True, check=False)
-            assert done.returncode == 0, done.stderr
-    return program
+        for source in sorted(GO.glob("*/main.go")):
+            program = shared / source.parent.name
+            if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
+                command = [str(Path(sys.executable).parent / "go"), "build", "-o", str(program), "."]
+                done = subprocess.run(command, cwd=source.parent, env=env, capture_output=True, text=True, check=False)
+                assert done.returncode == 0, done.stderr
+    return shared
+
+
+@pytest.fixture(scope="session")
+def go_verifier(go_programs) -> Path:
+    """The independent verifier of logs."""
+    return go_programs / "verifier"

@@ -2,6 +2,7 @@
 
 import base64
 import datetime as dt
+import os
 import re
 
 import pytest
@@ -362,6 +363,26 @@ def test_a_server_that_is_not_root(tree):
     ]  # fmt: skip
 
 
+def test_the_user_of_k0s(tmp_path):
+    """k0s runs the server as a user of its own, whom the log's directory is given to, and who is looked for."""
+    root = machine("k0s", tmp_path)
+    passwd = root.at("/etc/passwd")
+    passwd.write_text("root:x:0:0::/root:/bin/sh\nkube-apiserver:x:987:987::/:/bin/false\n")
+    planned = plan("k0s", WANTED, root)
+    apply(planned, root)
+    directory = root.at("/var/log/kubernetes/audit")
+
+    def codes():
+        data = root.at(planned.config).read_bytes()
+        return _codes(check(data, str(root.at(planned.config)), Question(RootFiles(tmp_path), now=NOW)))
+
+    if os.geteuid() == 0:
+        assert directory.stat().st_uid == 987
+        assert codes() == []
+        os.chown(directory, 0, 0)
+    assert codes() == ["KW628"]
+
+
 def test_a_policy_that_the_server_refuses(tree):
     """The server's sentence stands at the flag, and the policy's own finding in the policy."""
     tree.at("/etc/kubernetes/audit-policy.yaml").write_bytes(POLICY.replace(b"Metadata", b"Meta"))
@@ -395,6 +416,65 @@ def test_a_line_for_a_shell():
         "    - exec kube-apiserver --audit-log-maxage=-1 --audit-log-path=-\n"
     )
     assert [one.line for one in _check(text).findings if one.code == "KW603"] == [8]
+
+
+def test_flags_that_talos_drops():
+    """An audit flag in extraArgs is not what the server gets."""
+    text = "cluster:\n  apiServer:\n    extraArgs:\n      audit-log-maxage: '90'\n    auditPolicy: {kind: Policy}\n"
+    assert ("KW636", 4) in [(one.code, one.line) for one in _check(text).findings]
+
+
+def test_a_unit_of_systemd():
+    """ExecStart over several lines: each flag has the line that it stands in."""
+    unit = (
+        "[Unit]\nDescription=API server\n[Service]\nExecStart=/usr/local/bin/kube-apiserver \\\n  --v=2 \\\n"
+        "  --audit-log-maxage=-1 \\\n  --audit-log-path='/var/log/audit.log'\nRestart=on-failure\n"
+    )
+    report = _check(unit)
+    assert [one.line for one in report.findings if one.code == "KW603"] == [6]
+    assert report.setup.flag("audit-log-path").value == "/var/log/audit.log"
+
+
+def test_several_documents():
+    """The one about the server is read, with the lines of the whole file."""
+    text = (
+        "kind: InitConfiguration\napiVersion: kubeadm.k8s.io/v1beta4\n---\nkind: ClusterConfiguration\n"
+        "apiVersion: kubeadm.k8s.io/v1beta4\napiServer:\n  extraArgs:\n  - {name: audit-log-maxage, value: '-1'}\n"
+        "  - {name: audit-log-path, value: '-'}\n"
+    )
+    assert [(one.code, one.line) for one in _check(text).findings if one.code == "KW603"] == [("KW603", 8)]
+
+
+def test_what_one_may_not_look_at_is_not_missing(tree):
+    """Without permission nothing is said of what lies there, and it is said that it was not looked at."""
+
+    class Hidden(RootFiles):
+        def read(self, path):
+            return None
+
+        def facts(self, path):
+            return None
+
+        def is_hidden(self, path):
+            return True
+
+    report = check(tree.at(MANIFEST).read_bytes(), str(tree.at(MANIFEST)), Question(Hidden(tree.root), now=NOW))
+    assert report.findings == ()
+    assert any("could not be read" in note for note in report.notes)
+
+
+def test_a_drop_in_that_hides(tmp_path):
+    """A file of config.yaml.d that sets the same list is found, at its line."""
+    root = machine("k3s", tmp_path)
+    apply(plan("k3s", WANTED, root), root)
+    drop_in = tmp_path / "etc/rancher/k3s/config.yaml.d/10.yaml"
+    drop_in.parent.mkdir()
+    drop_in.write_text("# x\nkube-apiserver-arg: [a=b]\n")
+    config = root.at("/etc/rancher/k3s/config.yaml")
+    report = check(config.read_bytes(), str(config), Question(RootFiles(tmp_path), now=NOW))
+    assert [(one.code, one.file, one.line) for one in report.findings] == [
+        ("KW641", "/etc/rancher/k3s/config.yaml.d/10.yaml", 2)
+    ]
 
 
 def test_lines_of_a_kind_patch(tmp_path):

@@ -2,9 +2,13 @@
 
 import contextlib
 import http.client
+import itertools
 import json
 import os
+import random
 import shutil
+import subprocess
+import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -198,3 +202,84 @@ def test_a_clock_that_jumps_changes_no_order_and_no_proof(tmp_path: Path) -> Non
     assert times[0] - times[2] > 29 * 86400e9
     sizes = {int(path.name) for path in (DataDir(site.data).log_path("a") / "heads").iterdir()}
     assert sizes == {1, 2, 3}
+
+
+CALLS = ("openat", "write", "fdatasync", "fsync", "renameat", "ftruncate", "unlinkat", "mkdirat", "close", "newfstatat")
+
+
+def _survives(site: Site, call: str, fault: str, number: int) -> None:
+    """Let a call of a running server fail once while it stores; in the end everything is there once."""
+    before = len(site.lines()) if first_segment(site, "a").parent.is_dir() else 0
+    bodies = [event_list(*(event(n, f"{call}-{number}-{batch}-{n}") for n in range(5))) for batch in range(6)]
+    server = Server(site)
+    try:
+        server.wait_open()
+        attached = subprocess.Popen([*injected(f"{fault}:when={number}", call), "-p", str(server.pid)])
+        time.sleep(0.3)
+        left, _ = post_all(server, bodies)
+        attached.terminate()
+        attached.wait(10)
+        if server.process.poll() is None and "signal" not in fault:
+            for _ in range(50):
+                left, _ = post_all(server, left)
+                if not left:
+                    break
+                time.sleep(0.2)
+            assert not left
+            server.stop(60)
+    finally:
+        server.kill()
+    with serving(site) as again:
+        assert post_all(again, bodies)[0] == []
+    lines = site.lines()
+    assert len(lines) == len(set(lines)) == before + 30
+
+
+@pytest.mark.parametrize(("call", "fault", "number"), [("openat", "error=EMFILE", 1), ("write", "error=EIO", 4)])
+def test_a_failing_call_of_a_running_server(tmp_path: Path, call: str, fault: str, number: int) -> None:
+    """T12: whichever call fails, also one for a log line or a pipe: all is stored in the end, once."""
+    _survives(Site(tmp_path), call, fault, number)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("fault", ["error=EIO", "error=ENOSPC", "signal=SIGKILL"])
+@pytest.mark.parametrize("call", CALLS)
+def test_every_call_of_a_running_server_may_fail(tmp_path: Path, call: str, fault: str) -> None:
+    """T11, T12: each of the first twelve calls of each kind fails, or is the last one before a kill -9."""
+    site = Site(tmp_path)
+    for number in range(1, 13):
+        _survives(site, call, fault, number)
+
+
+@pytest.mark.soak
+def test_two_hundred_kills_of_a_server_under_load(tmp_path: Path) -> None:
+    """T11: kill -9 at random times while four clients post: what was acknowledged is there, nothing twice."""
+    site = Site(tmp_path)
+    rng = random.Random(5)
+    acknowledged: set[bytes] = set()
+    for turn in range(200):
+        server = Server(site)
+        server.wait_open()
+        stop = threading.Event()
+
+        def keep_posting(name: int, turn: int = turn, server: Server = server, stop: threading.Event = stop) -> None:
+            with contextlib.suppress(OSError, http.client.HTTPException), server.client() as client:
+                for batch in itertools.count():
+                    items = [event(n, f"{turn}-{name}-{batch}-{n}") for n in range(20)]
+                    if stop.is_set() or client.post(event_list(*items))[0] != 200:
+                        return
+                    acknowledged.update(items)
+
+        threads = [threading.Thread(target=keep_posting, args=(name,)) for name in range(4)]
+        for thread in threads:
+            thread.start()
+        time.sleep(rng.uniform(0.0, 0.8))
+        server.kill()
+        stop.set()
+        for thread in threads:
+            thread.join()
+    with serving(site):
+        pass
+    lines = site.lines()
+    assert acknowledged <= set(lines)
+    assert len(lines) == len(set(lines))

@@ -1,7 +1,9 @@
 """The server's own log: lines of JSON that steer no terminal and fill no disk."""
 
+import contextlib
 import io
 import json
+from pathlib import Path
 
 from kubewitness.assembly.jsonlog import BURST, JsonLog
 
@@ -38,3 +40,14 @@ def test_levels() -> None:
     log.warning("b")
     log.error("c")
     assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == ["c"]
+
+
+def test_a_stream_that_fails_is_nobodys_trouble() -> None:
+    """A full disk under the log, or a pipe without a reader, raises nothing."""
+    with Path("/dev/full").open("w") as stream:
+        log = JsonLog(stream)
+        log.error("x")
+        log.error("y" * 10_000)
+        with contextlib.suppress(OSError):
+            stream.close()
+    JsonLog(stream).error("closed")

@@ -167,3 +167,58 @@ def test_what_is_acknowledged_is_found_at_once(tmp_path: Path) -> None:
         command = [*PROGRAM, "search", "--data", str(site.data), "--user", "zoe", "-o", "jsonl"]
         done = subprocess.run(command, capture_output=True, check=True)
         assert done.stdout.rstrip(b"\n") == event(1, "needle", user={"username": "zoe"})
+
+
+def test_what_keeps_it_from_starting_is_said(tmp_path: Path) -> None:
+    """A second server on the same data, or on a port that is taken, ends with 5 and one line that names it."""
+    import subprocess
+
+    site = Site(tmp_path / "one")
+    with serving(site) as server:
+        for config, message in (
+            (site.config, "another process writes to this store"),
+            (Site(tmp_path / "two").config, f"127.0.0.1:{server.port}: Address already in use"),
+        ):
+            text = config.read_text().replace("events: '127.0.0.1:0'", f"events: '127.0.0.1:{server.port}'")
+            (config.parent / "other.yaml").write_text(text)
+            command = [*PROGRAM, "serve", "--config", str(config.parent / "other.yaml")]
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+            assert done.returncode == 5, done.stderr
+            last = [line for line in done.stderr.splitlines() if not line.startswith("{")]
+            assert len(last) == 1, done.stderr
+            assert message in last[0]
+
+
+def test_the_page_of_metrics_is_complete(tmp_path: Path) -> None:
+    """Every metric of a running server stands in docs/reference/metrics.md, and every one there is real."""
+    import re
+
+    page = (Path(__file__).resolve().parent.parent.parent / "docs" / "reference" / "metrics.md").read_text("utf-8")
+    with serving(Site(tmp_path)) as server:
+        text = server.get("/metrics")[1].decode()
+    real = {
+        name for name in re.findall(r"^# TYPE (kubewitness_\w+)", text, re.MULTILINE) if not name.endswith("_created")
+    }
+    assert set(re.findall(r"`(kubewitness_\w+)`", page)) == real
+
+
+def test_sighup_reads_who_may_come_in(tmp_path: Path) -> None:
+    """A client that is taken out of the configuration is refused after SIGHUP, also on an open connection."""
+    import os
+    import signal
+
+    site = Site(tmp_path)
+    with serving(site) as server, server.client("a") as client:
+        assert client.post(event_list(event(1)))[0] == 200
+        site.config.write_text(site.config.read_text().replace("commonName: apiserver a", "commonName: another"))
+        os.kill(server.pid, signal.SIGHUP)
+        said = server.wait_for("reloaded", 1.5)
+        assert said["files"] == "kubewitness.yaml"
+        assert client.post(event_list(event(2)))[0] == 403
+        site.config.write_text(site.config.read_text().replace("operate: '127.0.0.1:0'", "operate: off"))
+        os.kill(server.pid, signal.SIGHUP)
+        assert server.wait_for("restart_needed")["changed"] == ["operate"]
+    assert site.lines() == [event(1)]
+    reloads = [entry for entry in site.operator() if entry["verb"] == "reload"]
+    assert len(reloads) >= 2
+    assert '"kubewitness.io/files": "kubewitness.yaml"' in json.dumps(reloads[0])

@@ -3,8 +3,11 @@
 import json
 
 import pytest
+import yaml
 
+from kubewitness.apiserver.distros import DISTROS
 from kubewitness.cli.main import main
+from tests.apiserver.trees import enabled
 from tests.assembly.serving import Site, serving
 from tests.toyapi import running
 from tests.toyapi.process import KUBECTL, METADATA
@@ -110,6 +113,15 @@ def test_by_address(api, capsys, tmp_path):
     capsys.readouterr()
     assert main(command) == 5
     assert "certificate verify failed" in capsys.readouterr().err
+
+
+def test_kubectl_reads_the_manifest_as_we_do(api, tmp_path):
+    """Kubernetes's own YAML reader finds in the changed manifest what ours finds, to the last value."""
+    manifest = enabled(tmp_path).at(DISTROS["kubeadm"].config)
+    done = api[0].kubectl("create", "--dry-run=client", "--validate=false", "-o", "json", "-f", str(manifest))
+    theirs, ours = json.loads(done.stdout), yaml.safe_load(manifest.read_text())
+    assert theirs["spec"] == ours["spec"]
+    assert theirs["metadata"] == ours["metadata"]
 
 
 @pytest.mark.parametrize(

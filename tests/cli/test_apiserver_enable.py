@@ -1,23 +1,33 @@
 """`apiserver enable` as a person types it."""
 
+import contextlib
 import http.server
 import os
 import re
+import textwrap
 import threading
+import urllib.request
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import yaml
 
+from kubewitness import apiserver
+from kubewitness.apiserver.check import Question, check
+from kubewitness.apiserver.context import Unknown
 from kubewitness.cli.main import main
 from kubewitness.emit.backends import options
 from kubewitness.policy.load import read
 from tests.apiserver.trees import DATA, POLICY, contents, machine
 from tests.assembly.serving import Server
+from tests.toyapi import running
+from tests.toyapi.process import METADATA
 
 from .conftest import Result
 
+PRESETS = Path(apiserver.__file__).parent / "presets"
 MANIFEST = "etc/kubernetes/manifests/kube-apiserver.yaml"
 
 
@@ -81,6 +91,18 @@ def test_presets_are_policies_that_the_server_takes(enable, tmp_path):
     enable("--undo")
     enable()
     assert main(["policy", "check", "--fail-on", "risky", str(tmp_path / "etc/kubernetes/audit-policy.yaml")]) == 0
+
+
+@pytest.mark.parametrize("claim", ["cis-3.2.2", "no-secret-bodies", "exec-visible", "rbac-changes-with-bodies"])
+def test_what_the_recommended_policy_promises(claim, capsys):
+    """Each claim is proved for all possible requests."""
+    assert main(["policy", "prove", str(PRESETS / "recommended.yaml"), claim]) == 0, capsys.readouterr().out
+
+
+def test_the_recommended_policy_is_blind_to_no_attack(capsys):
+    """Every technique that an audit log can show leaves a trace under it."""
+    main(["policy", "coverage", str(PRESETS / "recommended.yaml")])
+    assert " 0 blind" in capsys.readouterr().out
 
 
 def test_a_policy_that_the_server_would_refuse_is_not_written(enable, tmp_path):
@@ -194,19 +216,19 @@ def test_clouds_get_instructions(enable, cloud):
 
 
 class Kubelet(threading.Thread):
-    """A kubelet for one static pod: reads the manifest, and runs a server that refuses what kube-apiserver refuses."""
+    """A kubelet for one static pod: starts the toy API server with the manifest's flags, probes it, forwards to it."""
 
     def __init__(self, root):
         super().__init__()
-        self.root, self.stop = root, threading.Event()
+        self.root, self.stop, self.pod = root, threading.Event(), contextlib.ExitStack()
         self.seen = (root / MANIFEST).read_bytes()
-        self.answers = 500
+        self.starts, self.url_of_pod = 0, ""
 
         class Handler(http.server.BaseHTTPRequestHandler):
             kubelet = self
 
             def do_GET(self):
-                self.send_response(self.kubelet.answers)
+                self.send_response(self.kubelet.ask(self.path))
                 self.end_headers()
 
             def log_message(self, *args):
@@ -215,62 +237,115 @@ class Kubelet(threading.Thread):
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
 
+    def ask(self, path):
+        """The status that the pod answers; 503 when there is none."""
+        try:
+            with urllib.request.urlopen(self.url_of_pod + path, timeout=5) as answer:
+                return answer.status
+        except (OSError, ValueError):
+            return 503
+
     def run(self):
         serving = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02})
         serving.start()
-        while not self.stop.wait(0.02):
-            found = (self.root / MANIFEST).read_bytes()
-            if found != self.seen:
-                self.seen = found
-                self.answers = 200 if self.start_server(yaml.safe_load(found)["spec"]) else 500
+        with self.pod:
+            while not self.stop.wait(0.05):
+                found = (self.root / MANIFEST).read_bytes()
+                if found != self.seen:
+                    self.seen, self.url_of_pod = found, ""
+                    self.pod.close()
+                    with contextlib.suppress(RuntimeError, AssertionError):
+                        self.url_of_pod = self.start_pod(yaml.safe_load(found)["spec"])
+                self.ask("/readyz")
         self.server.shutdown()
         serving.join()
         self.server.server_close()
 
-    def start_server(self, pod):
-        """Start as kube-apiserver would: mounts there, flags right, policy right, and a first line in the log."""
-        values = options.parse(pod["containers"][0]["command"])
+    def start_pod(self, pod):
+        """Mount, then start the server: its paths are the host's, under the root of this tree."""
         for volume in pod["volumes"]:
             path = self.root / volume["hostPath"]["path"].lstrip("/")
-            if volume["hostPath"]["type"] == "File" and not path.is_file():
-                return False
-        if not values.text("audit-policy-file"):
-            return True
-        policy = self.root / values.text("audit-policy-file").lstrip("/")
-        if options.check(values) or read(policy.read_bytes()).policy is None:
-            return False
-        with (self.root / values.text("audit-log-path").lstrip("/")).open("a") as log:
-            log.write("{}\n")
-        return True
+            assert volume["hostPath"]["type"] != "File" or path.is_file()
+        flags = [word for word in pod["containers"][0]["command"] if word.startswith("--audit")]
+        flags = [flag.replace("=/", f"={self.root}/") for flag in flags]
+        self.starts += 1
+        api = running(self.root / f"pod-{self.starts}", METADATA, *flags, tls=False)
+        return self.pod.enter_context(api).url
 
 
 @pytest.fixture
 def kubelet(tmp_path, enable):
     """A kubelet that watches the tree."""
-    running = Kubelet(tmp_path)
-    running.start()
-    yield running
-    running.stop.set()
-    running.join()
+    thread = Kubelet(tmp_path)
+    thread.start()
+    yield thread
+    thread.stop.set()
+    thread.join()
 
 
 def test_wait_proves_that_the_server_is_back(enable, kubelet):
-    """The server that the kubelet restarts reads the policy, writes the log and is ready."""
-    done = enable("--wait", "20", "--url", kubelet.url)
-    assert done.code == 0
+    """The server that the kubelet starts reads the policy, writes the log and is ready."""
+    done = enable("--preset", "metadata", "--wait", "30", "--url", kubelet.url)
+    assert done.code == 0, done.err
+    assert kubelet.starts == 1
     assert "the server is ready and writes its log" in done.out
+
+
+def test_wait_for_another_policy(enable, kubelet):
+    """A policy that changes later: the kubelet starts the server anew, and the old one's log is not taken for proof."""
+    assert enable("--preset", "metadata", "--wait", "30", "--url", kubelet.url).code == 0
+    done = enable("--preset", "recommended", "--wait", "30", "--url", kubelet.url)
+    assert done.code == 0, done.err
+    assert kubelet.starts == 2
 
 
 def test_wait_puts_everything_back_when_the_server_is_not(enable, kubelet, tmp_path):
     """A policy that breaks between check and start: the server does not come back, every byte does; exit code 5."""
     policy = tmp_path / "etc/kubernetes/audit-policy.yaml"
     policy.write_bytes(b"broken: [\n")
-    before = contents(tmp_path)
-    failed = enable("--wait", "2", "--url", kubelet.url)
+    before = {name: one for name, one in contents(tmp_path).items() if not name.startswith("pod-")}
+    failed = enable("--wait", "4", "--url", kubelet.url)
     assert failed.code == 5
     assert "the server did not come back: nothing was written" in failed.err
     assert "everything is as it was before" in failed.err
-    assert contents(tmp_path) == before
+    assert {name: one for name, one in contents(tmp_path).items() if not name.startswith("pod-")} == before
+
+
+def test_the_distribution_is_found(capsys, tmp_path):
+    """The one whose configuration is there is taken; of two or none it is said to choose."""
+    command = ["apiserver", "enable", "--dry-run", "--root", str(tmp_path)]
+    assert main(command) == 2
+    assert "no configuration of a known distribution" in capsys.readouterr().err
+    machine("k3s", tmp_path)
+    assert main(command) == 0
+    assert capsys.readouterr().out.startswith("found k3s\n")
+    machine("kubeadm", tmp_path)
+    assert main(command) == 2
+    assert "kubeadm and k3s are here: say --distro" in capsys.readouterr().err
+
+
+def test_waiting_for_nothing(enable):
+    """Where nothing starts by itself --wait is refused; where a person restarts, it says so."""
+    assert "nothing starts by itself" in enable("--wait", distro="kind").err
+    waited = enable("--wait", "0.1", distro="k3s")
+    assert (waited.code, "restart it now" in waited.out) == (5, True)
+
+
+def test_what_upgrades_need(enable):
+    """The advice is ClusterConfiguration that says the same as the manifest, flag by flag and mount by mount."""
+    lines = enable("--set", "audit-log-maxage=90", "--log-path", "/var/log/audit/kube.log").lines
+    start = next(at for at, line in enumerate(lines) if line.strip() == "apiServer:")
+    server = yaml.safe_load(textwrap.dedent("\n".join(lines[start:])))["apiServer"]
+    assert {"name": "audit-log-maxage", "value": "90"} in server["extraArgs"]
+    assert {"name": "audit-log-path", "value": "/var/log/audit/kube.log"} in server["extraArgs"]
+    assert [volume["mountPath"] for volume in server["extraVolumes"]] == [
+        "/etc/kubernetes/audit-policy.yaml", "/var/log/audit"
+    ]  # fmt: skip
+    config = yaml.safe_dump(
+        {"apiVersion": "kubeadm.k8s.io/v1beta4", "kind": "ClusterConfiguration", "apiServer": server}
+    )
+    report = check(config.encode(), "x", Question(Unknown()))
+    assert report.findings == ()
 
 
 def test_the_tree_of_this_machine_is_the_default():

@@ -156,7 +156,8 @@ def test_a_head_that_was_kept_elsewhere_is_memory_too(run, data, tmp_path):
     shutil.copy(log_of(data) / "heads/300", kept)
     assert run("verify", "--data", str(data), "--head", str(kept)).code == 0
     forged = tmp_path / "forged"
-    flip_at(Path(shutil.copy(kept, forged)), -20)
+    text = kept.read_bytes()
+    forged.write_bytes(text[:-20] + (b"B" if text[-20:-19] == b"A" else b"A") + text[-19:])  # base64 all the same
     assert run("verify", "--data", str(data), "--head", str(forged)).code == 3
     assert run("verify", "--data", str(data), "--head", __file__).code == 2
     shutil.rmtree(data)

@@ -1,10 +1,10 @@
 """
 Carry a Plan out on the disk, and take it back: files are replaced as a whole, and what they were is kept.
 
-A copy of each file, with its mode and owner, lies under `<root>/var/lib/kubewitness/enable/<distro>/` (0700), never
-beside the original: the kubelet takes every file of its static pod directory for a pod, also a backup. For the same
-reason a new manifest is written in the directory above and renamed into place. Undo restores bytes, mode and owner,
-and refuses when somebody has changed a file since.
+A copy of each file, with its mode and owner, lies under `<root>/var/lib/kubewitness/enable/<distro>/` (0700; for kind,
+Talos and minikube under `.kubewitness` instead), never beside the original: the kubelet takes every file of its static
+pod directory for a pod, also a backup. For the same reason a new manifest is written in the directory above and renamed
+into place. Undo restores bytes, mode and owner, and refuses when somebody has changed a file since.
 
 The disk is reached through `Root`, so that a whole tree under another root can be set up. POSIX.
 """
@@ -13,7 +13,6 @@ import errno
 import fcntl
 import hashlib
 import os
-import pwd
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,8 +22,12 @@ from pathlib import Path
 import msgspec
 
 from kubewitness.apiserver.plan import NewDirectory, NewFile, Plan, PlanError
+from kubewitness.apiserver.setup import uid_of
 
 _STATE = "var/lib/kubewitness/enable"
+# where the root is a person's own directory: beside the files that are handed to a tool
+_OWN_STATE = ".kubewitness/enable"
+_OWN = ("kind", "talos", "minikube")
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,7 +103,7 @@ def apply(plan: Plan, root: Root) -> None:
 
 def undo(distro: str, root: Root) -> list[str]:
     """Restore what was there; give the paths. Raises PlanError when there is nothing to undo or somebody changed it."""
-    if not (root.root / _STATE / distro / "state.json").is_file():
+    if not (_place(root, distro) / "state.json").is_file():
         raise PlanError(f"there is nothing to undo for {distro}")
     with _state(root, distro) as place:
         state = _load(place)
@@ -127,13 +130,19 @@ def undo(distro: str, root: Root) -> list[str]:
         for kept in state.files:
             if kept.copy:
                 (place / kept.copy).unlink()
+        with suppress(OSError):
+            place.rmdir()
     return [kept.path for kept in state.files]
+
+
+def _place(root: Root, distro: str) -> Path:
+    return root.root / (_OWN_STATE if distro in _OWN else _STATE) / distro
 
 
 @contextmanager
 def _state(root: Root, distro: str) -> Iterator[Path]:
     """Hold the directory of this distribution's state, locked."""
-    place = root.root / _STATE / distro
+    place = _place(root, distro)
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
     place.chmod(0o700)
     fd = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -197,8 +206,9 @@ def _make(root: Root, directory: NewDirectory) -> list[str]:
         place.chmod(directory.mode if one == path else 0o755)
         made.append(str(one))
     if made and directory.owner:
-        with suppress(KeyError, PermissionError):  # said in the advice
-            os.chown(root.at(str(path)), pwd.getpwnam(directory.owner).pw_uid, -1)
+        with suppress(PermissionError, PlanError):  # said in the advice
+            uid = uid_of(root.read("/etc/passwd"), directory.owner)
+            os.chown(root.at(str(path)), -1 if uid is None else uid, -1)
     return made
 
 

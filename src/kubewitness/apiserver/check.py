@@ -24,7 +24,7 @@ from kubewitness.apiserver import (
 from kubewitness.apiserver.context import Context, HostFiles, Rate
 from kubewitness.apiserver.findings import CODES, SetupFinding
 from kubewitness.apiserver.readers import read_setup
-from kubewitness.apiserver.setup import Form, Setup
+from kubewitness.apiserver.setup import Form, Setup, uid_of
 from kubewitness.apiserver.yamltext import EditError
 from kubewitness.emit.backends import options
 from kubewitness.emit.backends.flagvalues import FlagError
@@ -141,7 +141,8 @@ def _policy(
     elif text is None and path and question.files.is_known:
         host = setup.host_path(path) or path
         text, file = question.files.read(host), host
-        if text is None and setup.form not in (Form.TALOS, Form.MINIKUBE):
+        is_elsewhere = setup.form in (Form.TALOS, Form.MINIKUBE) or question.files.is_hidden(host)
+        if text is None and not is_elsewhere:
             line, column = setup.place("audit-policy-file")
             message = f'loading audit policy file: failed to read file path "{path}": there is no file {host}'
             finding = SetupFinding(
@@ -183,7 +184,7 @@ def _webhook(context: Context) -> Iterator[SetupFinding]:
     data = context.files.read(host) if host else None
     place = context.setup.place("audit-webhook-config-file")
     if data is None or host is None:
-        if host is not None and context.setup.form is not Form.MINIKUBE:
+        if host is not None and context.setup.form is not Form.MINIKUBE and not context.files.is_hidden(host):
             message = f"initializing audit webhook: stat {path}: no such file or directory"
             yield context.finding("KW617", place, message)
         return
@@ -196,6 +197,8 @@ def _webhook(context: Context) -> Iterator[SetupFinding]:
 
     def read_file(name: str) -> bytes | None:
         seen = context.setup.host_path(name)
+        if seen is not None and context.files.is_hidden(seen):
+            raise PermissionError(seen)
         return None if seen is None else context.files.read(seen)
 
     dns = context.setup.uses_cluster_dns or not context.setup.is_host_network
@@ -206,6 +209,8 @@ def _webhook(context: Context) -> Iterator[SetupFinding]:
 def _user(context: Context) -> Iterator[SetupFinding]:
     """Look whether a server that is not root may read and write what it must."""
     uid = context.setup.run_as
+    if context.setup.form is Form.K0S:
+        uid = uid_of(context.files.read("/etc/passwd"), "kube-apiserver")
     if uid is None or uid == 0 or not context.files.is_known:
         return
     for name, needed in (("audit-policy-file", 4), ("audit-log-path", 2), ("audit-webhook-config-file", 4)):
@@ -230,6 +235,6 @@ def _not_seen(context: Context) -> Iterator[str]:
     if not context.files.is_known:
         yield "files of the host were not looked at: policy, permissions, webhook kubeconfig (--root /, --policy FILE)"
     elif context.policy is None and context.values.text("audit-policy-file"):
-        yield "the policy was not found, so it was not judged"
+        yield "the policy could not be read, so it was not judged (as root, or --policy FILE)"
     if context.has_webhook:
         yield "redirects are followed as GET and count as delivered: the receiver must never answer 301, 302 or 303"

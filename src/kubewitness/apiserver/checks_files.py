@@ -1,5 +1,6 @@
 """What only the host's disk can tell: what is missing, who may read the log, who may change what decides about it."""
 
+import re
 import stat
 from collections.abc import Iterator
 
@@ -20,6 +21,8 @@ def missing(context: Context) -> Iterator[SetupFinding]:
         if not _concerns_audit(context, mount.path):
             continue
         facts = context.files.facts(mount.host)
+        if facts is None and context.files.is_hidden(mount.host):
+            continue
         wants_file = mount.host_type.startswith("File")
         if facts is None:
             if mount.host_type not in _CREATES:
@@ -52,7 +55,8 @@ def log_directory(context: Context) -> Iterator[SetupFinding]:
     facts = context.files.facts(directory)
     mount = context.setup.mount_of(context.log_file)
     if facts is None:
-        if mount is not None and mount.host_type == "":
+        is_hidden = context.files.is_hidden(directory)
+        if mount is not None and mount.host_type == "" and not is_hidden:
             message = f"{directory} is not there, and its hostPath has no type that makes it"
             yield context.finding("KW627", mount.volume_line, message, paste="type: DirectoryOrCreate")
         return
@@ -116,4 +120,20 @@ def among_the_static_pods(context: Context) -> Iterator[SetupFinding]:
             yield context.finding("KW639", 1, message, paste=f"mv {directory}/{name} /root/")
 
 
-CHECKS = (missing, log_directory, deciding_files, among_the_static_pods)
+def hidden_by_another_file(context: Context) -> Iterator[SetupFinding]:
+    """Look for files of config.yaml.d, of k3s and rke2, that set the same and win."""
+    if context.setup.form is not Form.RANCHER or not context.files.is_known:
+        return
+    at = context.setup.file.find("/etc/rancher/")
+    directory = f"{context.setup.file[max(at, 0) :]}.d"
+    for name in context.files.names(directory):
+        text = (context.files.read(f"{directory}/{name}") or b"").decode("utf-8", "replace")
+        found = re.search(r"^(kube-apiserver-arg|audit-policy-file)\s*:", text, re.MULTILINE)
+        if found:
+            line = text.count("\n", 0, found.start()) + 1
+            message = f"{found[1]} is set here too, and the last file wins: what the other says of it is not used"
+            help_ = "with a + behind the name it adds to the list instead"
+            yield context.finding("KW641", line, message, help_, f"{found[1]}+:", f"{directory}/{name}")
+
+
+CHECKS = (hidden_by_another_file, missing, log_directory, deciding_files, among_the_static_pods)

@@ -102,6 +102,17 @@ def _idle(context: Context, name: str) -> str:
     return ""
 
 
+def dropped(context: Context) -> Iterator[SetupFinding]:
+    """Look for flags that Talos takes in its configuration and does not hand to the server."""
+    if context.setup.form is not Form.TALOS:
+        return
+    for flag in context.setup.flags:
+        if flag.name in options.BY_NAME:
+            message = f"Talos drops --{flag.name} without a word and keeps its own value (seen in Talos 1.12)"
+            help_ = "see what it runs with: talosctl get staticpod kube-apiserver -o yaml"
+            yield context.finding("KW636", (flag.line, flag.column), message, help_)
+
+
 def rotation(context: Context) -> Iterator[SetupFinding]:
     """Look whether the log can grow for ever, and whether an event can be too large for it."""
     if not context.log_file:
@@ -157,4 +168,4 @@ def backoff(context: Context) -> Iterator[SetupFinding]:
         yield context.flag("KW658", "audit-webhook-initial-backoff", message, "30s", "30s survives some 4 minutes")
 
 
-CHECKS = (refusals, backends, repeated, without_effect, rotation, modes, backoff)
+CHECKS = (refusals, backends, dropped, repeated, without_effect, rotation, modes, backoff)

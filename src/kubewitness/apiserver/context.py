@@ -50,6 +50,10 @@ class HostFiles(Protocol):
         """Give the room on the file system of a path."""
         ...
 
+    def is_hidden(self, path: str) -> bool:
+        """Say whether it may be there, and we may not look."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
@@ -72,6 +76,10 @@ class Unknown:
     def free_bytes(self, path: str) -> int | None:  # noqa: ARG002 - a Protocol
         """Know nothing."""
         return None
+
+    def is_hidden(self, path: str) -> bool:  # noqa: ARG002 - a Protocol
+        """Know nothing."""
+        return True
 
 
 @dataclass(frozen=True, slots=True)

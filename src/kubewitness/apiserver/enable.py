@@ -5,13 +5,14 @@ Plan how auditing is turned on: for each distribution, in its own documented for
 asked for; mounts that already lead to the policy or the log are used. Run on its own result it plans no change.
 """
 
+import hashlib
 import re
 from collections.abc import Callable, Mapping
 
 from kubewitness.apiserver import podedit, yamltext
 from kubewitness.apiserver.distros import DISTROS, Distro
 from kubewitness.apiserver.plan import Host, NewDirectory, NewFile, Plan, PlanError, Wanted
-from kubewitness.apiserver.readers import SNAP_VARIABLES, map_flags, patches_of, read_setup
+from kubewitness.apiserver.readers import SNAP_VARIABLES, map_flags, patches_of, pod, read_setup
 from kubewitness.apiserver.setup import FlagText, directory_of, is_within
 from kubewitness.apiserver.yamltext import Document, EditError, Path
 
@@ -87,23 +88,31 @@ def _kubeadm(distro: Distro, config: str, wanted: Wanted, host: Host) -> Plan:
         document = podedit.mount_file(document, path, "audit-webhook", config)
         at = podedit.host_path(document, path)
         files.append(NewFile(at, host.read(at), wanted.webhook))
-    document = podedit.set_flags(document, effective)  # last: until here every line is where the person sees it
+    document = podedit.set_flags(document, effective)  # until here every line is where the person sees it
+    # a server that runs already reads its files only when it starts, and the kubelet looks only at the manifest
+    is_stale = document.text == before.decode("utf-8", "replace") and any(file.is_changed for file in files)
+    digest = hashlib.sha256(b"\0".join(file.after for file in files)).hexdigest()[:16]
+    document = podedit.annotate(document, f"sha256-{digest}", is_needed=is_stale)
     files.append(NewFile(config, before, document.text.encode()))
-    advice = (distro.restart, _UPGRADE.format(policy=policy, log=directory_of(log)) if log else _UPGRADE_SHORT)
+    advice = (distro.restart, _for_upgrades(document, effective))
     return Plan(distro.name, directories, tuple(files), config, policy, "" if log == "-" else log, advice)
 
 
-_UPGRADE_SHORT = "kubeadm upgrade writes the manifest anew: put the same flags into ClusterConfiguration.apiServer too"
-_UPGRADE = """\
-kubeadm upgrade writes the manifest anew: keep the same in the cluster's own configuration
-  (kubectl -n kube-system edit configmap kubeadm-config, under ClusterConfiguration, kubeadm.k8s.io/v1beta4):
-    apiServer:
-      extraArgs:
-      - {{name: audit-policy-file, value: {policy}}}
-      - {{name: audit-log-path, value: {log}/audit.log}}
-      extraVolumes:
-      - {{name: audit-policy, hostPath: {policy}, mountPath: {policy}, pathType: File, readOnly: true}}
-      - {{name: audit-log, hostPath: {log}, mountPath: {log}, pathType: DirectoryOrCreate}}"""
+def _for_upgrades(document: Document, effective: Mapping[str, str]) -> str:
+    """Say what must stand in the cluster's own configuration, from which kubeadm upgrade writes the manifest anew."""
+    setup = pod(document, "")
+    args: list[yamltext.Data] = [{"name": name, "value": value} for name, value in effective.items()]
+    volumes: list[yamltext.Data] = [
+        {"name": one.volume, "hostPath": one.host, "mountPath": one.path, "pathType": one.host_type}
+        | ({"readOnly": True} if one.is_read_only else {})
+        for one in setup.mounts or ()
+        if one.host_type and any(is_within(path, one.path) for path in effective.values() if path.startswith("/"))
+    ]
+    text = yamltext.dump({"apiServer": {"extraArgs": args, "extraVolumes": volumes}})
+    return (
+        "kubeadm upgrade writes the manifest anew from ConfigMap kubeadm-config in kube-system: put into its\n"
+        "ClusterConfiguration (kubeadm.k8s.io/v1beta4)\n" + "".join(f"  {line}\n" for line in text.splitlines())
+    ).rstrip("\n")
 
 
 # -- kind ------------------------------------------------------------------------------------------------------------
@@ -327,6 +336,11 @@ def _talos(distro: Distro, config: str, wanted: Wanted, host: Host) -> Plan:
             "Talos has no place for a webhook kubeconfig that this could write",
             help_="put it into machine.files and cluster.apiServer.extraVolumes by hand",
         )
+    if wanted.flags or wanted.log_path or wanted.policy_path:
+        raise PlanError(
+            "Talos has its own values for the audit flags, and drops others without a word (seen in Talos 1.12)",
+            help_="leave --set, --log-path and --policy-path away: only the policy can be chosen",
+        )
     before = host.read(config)
     policy = wanted.policy if wanted.policy is not None or before is not None else wanted.fallback
     if before is not None:
@@ -338,9 +352,7 @@ def _talos(distro: Distro, config: str, wanted: Wanted, host: Host) -> Plan:
         document = yamltext.read("cluster: {}\n")
     if policy is not None:
         value = yamltext.read(policy).data()
-        extra: dict[str, yamltext.Data] = dict(wanted.flags)
-        server: dict[str, yamltext.Data] = {"auditPolicy": value, **({"extraArgs": extra} if extra else {})}
-        after = yamltext.dump({"cluster": {"apiServer": server}})
+        after = yamltext.dump({"cluster": {"apiServer": {"auditPolicy": value}}})
         if before is not None and document.data() != yamltext.read(after).data():
             raise PlanError("this file is there and holds something else", config, 1, "name another with --config")
         document = yamltext.read(after) if before is None else document

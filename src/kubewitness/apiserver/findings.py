@@ -42,6 +42,7 @@ _WRONG = {
     "KW637": "a flag is given twice: the last one holds",
     "KW639": "a file beside the manifest that the kubelet takes for a pod too",
     "KW640": "the running server is not the one that this describes, or writes to a deleted log",
+    "KW641": "a file of config.yaml.d hides what this one says",
 }
 _RISKY = {
     "KW650": "truncation is on: bodies above its limit are lost",

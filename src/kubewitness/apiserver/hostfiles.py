@@ -53,6 +53,17 @@ class RootFiles:
         mode = found.st_mode
         return FileFacts(stat.S_IMODE(mode), found.st_uid, found.st_gid, stat.S_ISDIR(mode), stat.S_ISREG(mode))
 
+    def is_hidden(self, path: str) -> bool:
+        """Say whether it may be there, and we may not look."""
+        place = self._at(path)
+        try:
+            found = place.stat()
+        except PermissionError:
+            return True
+        except OSError:
+            return False
+        return stat.S_ISREG(found.st_mode) and not os.access(place, os.R_OK)
+
     def free_bytes(self, path: str) -> int | None:
         """Give the room on the file system of a path, or of what is nearest above it."""
         place = self._at(path)

@@ -77,7 +77,10 @@ def _named(document: Document, kind: str, name: str, asked: Path) -> Path:
 
 
 def problems(config: Kubeconfig, read_file: ReadFile, now: datetime, *, uses_cluster_dns: bool) -> Iterator[Problem]:
-    """Say what is wrong, or will be. `read_file` gives files by the server's own paths."""
+    """Say what is wrong, or will be.
+
+    `read_file` gives files by the server's own paths, and raises PermissionError for what we may not look at.
+    """
     yield from _address(config, uses_cluster_dns=uses_cluster_dns)
     yield from _authority(config, read_file, now)
     yield from _credentials(config, read_file)
@@ -138,7 +141,11 @@ def _authority(config: Kubeconfig, read_file: ReadFile, now: datetime) -> Iterat
         except (binascii.Error, ValueError):
             pem = b""
     elif named is not None:
-        line, found = document.line(path), read_file(named)
+        line = document.line(path)
+        try:
+            found = read_file(named)
+        except PermissionError:
+            return
         if found is None:
             message = (
                 f"unable to read certificate-authority {named} for {document.text_at((*cluster[:-1], 'name'))}:"
@@ -185,9 +192,16 @@ def _credentials(config: Kubeconfig, read_file: ReadFile) -> Iterator[Problem]:
         return
     for name in ("client-certificate", "client-key", "tokenFile"):
         path = document.text_at((*user, name))
-        if path is not None and read_file(path) is None:
+        if path is not None and _is_missing(path, read_file):
             message = f"unable to read {name} {path}: the server does not start"
             yield Problem("KW615", document.line((*user, name)), message, "put the file there and mount it")
+
+
+def _is_missing(path: str, read_file: ReadFile) -> bool:
+    try:
+        return read_file(path) is None
+    except PermissionError:
+        return False
 
 
 def flatten(data: bytes, read_file: ReadFile) -> bytes:

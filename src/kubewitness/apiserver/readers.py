@@ -34,10 +34,18 @@ def read_setup(data: bytes, file: str) -> Setup:
         return _minikube(text, file)
     if first.startswith("--"):
         return _arguments(text, file)
-    if _PROGRAM.search(first) or "\0--" in text or re.match(r"(UID|USER|PID|F)\s", first):
+    if _PROGRAM.search(first) or "\0--" in text or re.match(r"(UID|USER|PID|F)\s|\[Unit\]|\[Service\]", first):
         return _process(text, file)
-    document = yamltext.read(data)
-    return _configuration(document, file)
+    documents = yamltext.read_all(data)
+    ours = [document for document in documents if _says_something(document)]
+    return _configuration((ours or documents)[0], file)
+
+
+def _says_something(document: Document) -> bool:
+    """Say whether a document of several is about a kube-apiserver."""
+    kinds = ("Pod", "ClusterConfiguration", "Cluster", "ClusterConfig")
+    has_server = document.node(("cluster", "apiServer")) is not None or document.node(("machine",)) is not None
+    return document.text_at(("kind",)) in kinds or has_server
 
 
 def _configuration(document: Document, file: str) -> Setup:
@@ -373,14 +381,21 @@ _MINIKUBE_MOUNTS = (
 )
 
 
+def _placed(text: str, offset: int, word: str) -> _Word:
+    line_start = text.rfind("\n", 0, offset) + 1
+    return word.replace('"', "").replace("'", ""), text.count("\n", 0, offset) + 1, offset - line_start + 1, ()
+
+
 def _process(text: str, file: str) -> Setup:
     """Read `ps` output or /proc/PID/cmdline: the one line that starts a kube-apiserver."""
     if "\0" in text:
         words = [(word, 1, 1, ()) for word in text.rstrip("\0\n").split("\0")]
         return Setup(Form.PS, file, flags_of(words))
-    for number, line in enumerate(text.splitlines(), 1):
-        found = _PROGRAM.search(line)
-        if found and re.match(r"\s+--", line[found.end() :]):
-            words = [(m[0], number, found.end() + m.start() + 1, ()) for m in re.finditer(r"\S+", line[found.end() :])]
-            return Setup(Form.PS, file, flags_of(words), flags_line=number)
+    joined = text.replace("\\\n", "  ")  # of the same length: offsets stay those of the text
+    for line in re.finditer(r"[^\n]+", joined):
+        found = _PROGRAM.search(line[0])
+        if found and re.match(r"\s+--", line[0][found.end() :]):
+            start = line.start() + found.end()
+            placed = [_placed(text, start + m.start(), m[0]) for m in re.finditer(r"\S+", line[0][found.end() :])]
+            return Setup(Form.PS, file, flags_of(placed), flags_line=placed[-1][1])
     raise EditError("no line of this starts a kube-apiserver with flags")

@@ -16,7 +16,7 @@ class Form(enum.Enum):
     """What describes the server, and how a flag is written there."""
 
     POD = "static pod manifest"
-    PS = "process list"
+    PS = "command line"
     KUBEADM = "kubeadm ClusterConfiguration"
     KIND = "kind cluster configuration"
     RANCHER = "k3s or rke2 configuration"
@@ -116,6 +116,15 @@ class Setup:
             return path
         mount = self.mount_of(path)
         return None if mount is None or not mount.host else behind(mount, path)
+
+
+def uid_of(passwd: bytes | None, name: str) -> int | None:
+    """Find a user's number in the text of an /etc/passwd."""
+    for line in (passwd or b"").decode("utf-8", "replace").splitlines():
+        parts = line.split(":")
+        if len(parts) > 2 and parts[0] == name and parts[2].isdecimal():
+            return int(parts[2])
+    return None
 
 
 def behind(mount: Mount, path: str) -> str:

@@ -96,7 +96,16 @@ class Document:
 
 
 def read(data: bytes | str) -> Document:
-    """Read a file. Raises EditError for what is not understood."""
+    """Read a file of one document. Raises EditError for what is not understood."""
+    documents = read_all(data)
+    if len(documents) > 1:
+        line = documents[1].root.start_mark.line + 1
+        raise EditError("a second document begins here: one a file can be changed", line)
+    return documents[0]
+
+
+def read_all(data: bytes | str) -> list[Document]:
+    """Read every document of a file; each has the whole text. Raises EditError for what is not understood."""
     import yaml
 
     text = _decoded(data) if isinstance(data, bytes) else data
@@ -114,12 +123,12 @@ def read(data: bytes | str) -> Document:
         raise EditError(f"this is no YAML: character #x{code:04x} is not allowed", line) from exc
     except (RecursionError, ValueError, TypeError) as exc:
         raise EditError("this is no YAML that can be read") from exc
-    if len(roots) != 1:
-        line = roots[1].start_mark.line + 1 if len(roots) > 1 else 1
-        raise EditError("the file is empty" if not roots else "a second document begins here: one a file", line)
-    root = _node(roots[0])
-    _refuse_repeated_names(root)
-    return Document(text, root)
+    if not roots:
+        raise EditError("the file is empty")
+    documents = [Document(text, _node(root)) for root in roots]
+    for document in documents:
+        _refuse_repeated_names(document.root)
+    return documents
 
 
 @functools.cache

@@ -17,6 +17,7 @@ from kubewitness.keep.receiver.clients import TOKEN_HASH_BYTES, CertificateRule,
 from kubewitness.keep.receiver.limits import Limits
 from kubewitness.keep.receiver.server import Admission, tls_context
 from kubewitness.keep.store.layout import OWN_PREFIX, default_keys
+from kubewitness.keep.store.sinks import is_syslog_address
 
 OPERATE = ("127.0.0.1", 9440)
 _HEX = re.compile(r"[0-9a-f]{64}")
@@ -102,7 +103,7 @@ def parse_config(path: Path, text: str) -> Config:
         seal_seconds=seal["every"].seconds(1.0),
         is_indexed=seal["index"].flag(default=True),
         grace_seconds=top["grace"].seconds(20.0),
-        checkpoints=[_checkpoint(one) for one in seal["checkpoints"].items()],
+        checkpoints=[_checkpoint(base, one) for one in seal["checkpoints"].items()],
         file=path,
     )
     if config.tls.client_ca is None and any(cluster.certificates for cluster in config.clusters):
@@ -173,10 +174,24 @@ def _limits(place: Reader) -> Limits:
     return limits
 
 
-def _checkpoint(place: Reader) -> dict[str, str]:
-    names = ("file", "git", "syslog", "stdout")
-    fields = place.fields(*names)
-    return {name: fields[name].text() for name in names if fields[name].is_given}
+def _checkpoint(base: Path, place: Reader) -> dict[str, str]:
+    """Read where heads go: one of these, a path by the folder of the configuration. Raises ConfigError."""
+    fields = place.fields("file", "git", "syslog", "stdout")
+    given = {name: field for name, field in fields.items() if field.is_given}
+    if len(given) != 1:
+        place.fail("one of file, git, syslog, stdout is wanted in each item of the list")
+    [(name, field)] = given.items()
+    text = field.text()
+    if name in ("file", "git"):
+        path = base / text
+        if not path.is_dir():
+            field.fail(f"{path} is not a directory that is there")
+        return {name: str(path)}
+    if name == "syslog" and not is_syslog_address(text):
+        field.fail(f"{text!r} is not udp://HOST:PORT, tcp://HOST:PORT or unix:///PATH")
+    if name == "stdout" and not field.flag(default=False):
+        return {}
+    return {name: text}
 
 
 def camel(name: str) -> str:

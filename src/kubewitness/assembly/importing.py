@@ -8,7 +8,7 @@ was stopped is run again: what is stored already is known by its identity, and n
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -157,14 +157,11 @@ def _names(root: object) -> list[str]:
 class SealerProcess:
     """A process that grows the tree of one log while Events are stored; ends when all that was told is sealed."""
 
-    def __init__(
-        self, data: DataDir, keys: KeyDir, cluster: str, on_report: Callable[[Report], None] = lambda _: None
-    ) -> None:
+    def __init__(self, data: DataDir, keys: KeyDir, cluster: str, *, is_indexed: bool = False) -> None:
         self._cluster = cluster
         self.sealed = 0
         self.trouble = ""
-        self._on_report = on_report
-        self._order = Order(str(data.path.absolute()), str(keys.path.absolute()), [cluster], is_indexed=False)
+        self._order = Order(str(data.path.absolute()), str(keys.path.absolute()), [cluster], is_indexed=is_indexed)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "kubewitness.assembly.sealer"],
             stdin=subprocess.PIPE,
@@ -190,7 +187,6 @@ class SealerProcess:
             report = msgspec.json.decode(line, type=Report)
             self.sealed = max(self.sealed, report.sealed)
             self.trouble = report.error
-            self._on_report(report)
 
     def __enter__(self) -> Self:
         self._say(self._order)

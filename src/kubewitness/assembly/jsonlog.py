@@ -4,6 +4,7 @@ The server's own log: a line of JSON each on standard error, about names, counts
 What comes too often is left out and counted, so that nobody can fill a disk by being refused.
 """
 
+import contextlib
 import datetime as dt
 import json
 import sys
@@ -58,8 +59,11 @@ class JsonLog:
             if suppressed:
                 line["suppressed"] = suppressed
             # escaped to ASCII: a terminal or a collector must not be steered by a name that somebody chose
-            self._stream.write(json.dumps(line, ensure_ascii=True, default=str) + "\n")
-            self._stream.flush()
+            text = json.dumps(line, ensure_ascii=True, default=str)
+            # nobody may suffer for that a line cannot be written: the disk of the log may be full
+            with contextlib.suppress(OSError, ValueError):
+                self._stream.write(text + "\n")
+                self._stream.flush()
 
     def _account(self, event: str, now: float) -> int:
         """Give how many lines of this kind were left out since the last one; -1 to leave out this one too."""

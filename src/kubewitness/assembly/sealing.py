@@ -17,6 +17,7 @@ from kubewitness.assembly.sealer import Durable, Order, Report
 
 RESTART_SECONDS = 2.0
 STOP_SECONDS = 75.0
+MAX_LINE = 1 << 20
 
 
 class Sealing:
@@ -71,25 +72,34 @@ class Sealing:
 
     async def _keep(self) -> None:
         while not self._is_stopping:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "kubewitness.assembly.sealer",
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                start_new_session=True,  # Ctrl-C of a terminal is for us alone
-            )
-            self._process = process
-            self._say(self._order)
-            for cluster, end in self._ends.items():
-                self._say(Durable(cluster, end))
-            if process.stdin is None or process.stdout is None:
-                raise AssertionError("its streams were asked for")
-            self._close_if_stopping(process.stdin)
-            async for line in process.stdout:
-                self._on_report(msgspec.json.decode(line, type=Report))
-            code = await process.wait()
+            try:
+                code = await self._run()
+            except OSError as exc:
+                code = exc.errno or -1  # no memory or no descriptors for another process
             self._process = None
             if not self._is_stopping:
                 self._on_death(code)
                 await asyncio.sleep(RESTART_SECONDS)
+
+    async def _run(self) -> int:
+        """Start one, hear it out; give its exit code. Raises OSError."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "kubewitness.assembly.sealer",
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C of a terminal is for us alone
+            limit=MAX_LINE,
+        )
+        self._process = process
+        self._say(self._order)
+        for cluster, end in self._ends.items():
+            self._say(Durable(cluster, end))
+        if process.stdin is None or process.stdout is None:
+            raise AssertionError("its streams were asked for")
+        self._close_if_stopping(process.stdin)
+        async for line in process.stdout:
+            with contextlib.suppress(msgspec.MsgspecError):  # its last line, when it was killed
+                self._on_report(msgspec.json.decode(line, type=Report))
+        return await process.wait()

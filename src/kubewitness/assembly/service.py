@@ -100,18 +100,7 @@ class Service:
         self._sealing.start()
         self._tell(OPERATOR, self._operator.end)
         for cluster in self.config.clusters:
-            self.metrics.store_open.labels(cluster.name).set(0)
-            self._desks[cluster.name] = Desk(
-                cluster.name,
-                self._data,
-                self._keys,
-                self.config.limits,
-                self._guard,
-                on_open=self._opened,
-                on_trouble=self._troubled,
-                on_durable=self._durable,
-                on_reused=self._reused,
-            )
+            self._desks[cluster.name] = self._new_desk(cluster.name)
         self.addresses["events"] = self._receiver.listen(self.config.events)
         for kind, address, handler in (
             ("operate", self.config.operate, self._operate),
@@ -122,10 +111,33 @@ class Service:
                 self._plain.append(server)
                 self.addresses[kind] = [await server.listen(*address)]
         self._tasks = [self._loop.create_task(self._look_after()), self._loop.create_task(self._watch.run())]
+        for task in self._tasks:
+            task.add_done_callback(self._ended)
         self.metrics.start_time.set(time.time())
         self.record("start", clusters=" ".join(self._desks), keys=key_names)
         self.log.info("started", addresses=self.addresses, clusters=list(self._desks), pid=os.getpid())
         notify("READY=1\nSTATUS=receiving")
+
+    def _new_desk(self, cluster: str) -> Desk:
+        self.metrics.store_open.labels(cluster).set(0)
+        return Desk(
+            cluster,
+            self._data,
+            self._keys,
+            self.config.limits,
+            self._guard,
+            on_open=self._opened,
+            on_trouble=self._troubled,
+            on_durable=self._durable,
+            on_reused=self._reused,
+        )
+
+    async def _reopen(self, cluster: str) -> None:
+        """Open a store again whose thread a fault of ours has ended."""
+        self.log.error("store_failed", cluster=cluster)
+        self.record("alarm", code=500, cluster=cluster, reason="a fault of ours closed the store; it is opened again")
+        await asyncio.to_thread(self._desks[cluster].close)
+        self._desks[cluster] = self._new_desk(cluster)
 
     async def stop(self) -> bool:
         """Answer what was asked, finish segments and heads, close all; False when a disk kept us from it."""
@@ -242,6 +254,12 @@ class Service:
             self.log.info("stores_again", cluster=cluster, refused=count, seconds=seconds)
             self.record("resume", cluster=cluster, refused=str(count), seconds=seconds)
 
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        """Say when a task that should run for ever does not."""
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self.log.error("unexpected", what="a task ended", error=f"{type(error).__name__}: {error}")
+
     def _sealer_died(self, code: int) -> None:
         self.metrics.sealer_restarts.inc()
         self.log.error("sealer_died", code=code)
@@ -293,8 +311,10 @@ class Service:
             collector.step()
             await asyncio.to_thread(self._guard.is_full)
             self._look_at_disk()
-            for name, desk in self._desks.items():
-                self._look_at(name, desk)
+            for name, desk in list(self._desks.items()):
+                if desk.intake is not None and not desk.intake.is_alive:
+                    await self._reopen(name)
+                self._look_at(name, self._desks[name])
 
     def _look_at(self, name: str, desk: Desk) -> None:
         intake = desk.intake

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Say what keeps a kube-apiserver from starting, what loses evidence and what is risky in its audit setup, with the line
-to paste. Reads a static pod manifest, `ps` output or /proc/PID/cmdline, or a configuration of kubeadm, kind, k3s,
-rke2, k0s, Talos, microk8s or minikube; the policy and the webhook's kubeconfig are checked too.
+to paste. Reads a static pod manifest, `ps` output, /proc/PID/cmdline, a systemd unit, or a configuration of kubeadm,
+kind, k3s, rke2, k0s, Talos, microk8s or minikube; the policy and the webhook's kubeconfig are checked too.
 
   kubewitness apiserver check /etc/kubernetes/manifests/kube-apiserver.yaml
   ps aux | kubewitness apiserver check - --policy audit-policy.yaml
@@ -88,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _reports(args: argparse.Namespace) -> Iterator["Report"]:
     from kubewitness.apiserver.check import check
+    from kubewitness.apiserver.context import Unknown
     from kubewitness.apiserver.hostfiles import RootFiles, running
     from kubewitness.apiserver.live import compare
     from kubewitness.apiserver.yamltext import EditError
@@ -109,7 +111,8 @@ def _reports(args: argparse.Namespace) -> Iterator["Report"]:
         yield compare(report, processes) if processes else report
         return
     for process in processes:
-        files: HostFiles = RootFiles(args.root or process.root)
+        root = args.root or process.root
+        files: HostFiles = RootFiles(root) if os.access(root, os.R_OK | os.X_OK) else Unknown()
         yield compare(check(process.command, _name(process), _question(args, files)), [process])
 
 

@@ -48,7 +48,8 @@ def add_subcommand(subparsers: "argparse._SubParsersAction[argparse.ArgumentPars
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--distro", required=True, choices=(*_DISTROS, *_CLOUDS), help="what the cluster was made with")
+    parser.add_argument("--distro", choices=(*_DISTROS, *_CLOUDS),
+                        help="what the cluster was made with; by itself, what is found on this machine")  # fmt: skip
     policy = parser.add_mutually_exclusive_group()
     policy.add_argument("--policy", metavar="FILE", help="the audit policy to write")
     policy.add_argument("--preset", choices=_PRESETS, help="a policy that comes with kubewitness")
@@ -86,7 +87,10 @@ def run(args: argparse.Namespace) -> int:
     if args.distro in CLOUDS:
         _say(CLOUDS[args.distro])
         return ExitCode.OK
+    args.distro = args.distro or _found(args.root or Path("/"))
     root = Root(args.root or _root_of(args.distro))
+    if args.wait is not None and args.distro in ("kind", "talos", "minikube"):
+        raise UserError(f"--wait: nothing starts by itself after a change for {args.distro}; see what is printed")
     try:
         if args.undo:
             return _undo(args.distro, root)
@@ -100,6 +104,18 @@ def run(args: argparse.Namespace) -> int:
         return _do(args, planned, root)
     except PlanError as error:
         raise UserError(_located(error)) from error
+
+
+def _found(root: Path) -> str:
+    """Give the one distribution whose configuration is on this machine."""
+    from kubewitness.apiserver.distros import DISTROS
+
+    found = [name for name, one in DISTROS.items() if one.config.startswith("/") and (root / one.config[1:]).is_file()]
+    if len(found) != 1:
+        what = f"{' and '.join(found)} are here" if found else "no configuration of a known distribution is here"
+        raise UserError(f"{what}: say --distro {'|'.join((*_DISTROS, *_CLOUDS))}")
+    _say(f"found {found[0]}")
+    return found[0]
 
 
 def _root_of(distro: str) -> Path:
@@ -206,9 +222,11 @@ def _undo(distro: str, root: "Root") -> int:
 def _do(args: argparse.Namespace, planned: "Plan", root: "Root") -> int:
     from kubewitness.apiserver.apply import apply
     from kubewitness.apiserver.health import LogState
+    from kubewitness.apiserver.hostfiles import running
 
     log = root.at(planned.log) if planned.log else None
     before = LogState(0, 0) if log is None else LogState.of(log)
+    old = {process.pid for process in running()}
     apply(planned, root)
     for file in planned.changed:
         _say(f"{'wrote' if file.before is None else 'changed'} {printable(file.path)}")
@@ -217,7 +235,8 @@ def _do(args: argparse.Namespace, planned: "Plan", root: "Root") -> int:
         _say(f"auditing is on already: {printable(planned.config or planned.policy)} needs no change")
         return ExitCode.OK
     if args.wait is not None:
-        _prove(args, planned, root, log, before)
+        _prove(args, planned, root, log, before, old)
+    _check(planned, root)
     _say("")
     for text in planned.advice:
         for number, line in enumerate(text.splitlines()):
@@ -225,10 +244,29 @@ def _do(args: argparse.Namespace, planned: "Plan", root: "Root") -> int:
     return ExitCode.OK
 
 
-def _prove(args: argparse.Namespace, planned: "Plan", root: "Root", log: Path | None, before: object) -> None:
+def _check(planned: "Plan", root: "Root") -> None:
+    """Say what `apiserver check` says of the result."""
+    from kubewitness.apiserver.check import Question, check
+    from kubewitness.apiserver.hostfiles import RootFiles
+    from kubewitness.cli.apiserver_check import text
+
+    data = root.read(planned.config) if planned.config else planned.advice[0].encode()
+    if data is None:
+        return
+    policy = root.read(planned.policy) if not planned.config else None
+    report = check(data, planned.config or "minikube start", Question(RootFiles(root.root), policy))
+    for line in text(report):
+        if not line.startswith("    note:"):
+            _say(line)
+
+
+def _prove(
+    args: argparse.Namespace, planned: "Plan", root: "Root", log: Path | None, before: object, old: set[int]
+) -> None:
     """Wait until the server is well; put everything back when it is not. Raises UserError."""
     from kubewitness.apiserver.apply import undo
     from kubewitness.apiserver.health import LogState, kubectl_probe, url_probe, wait
+    from kubewitness.apiserver.hostfiles import running
 
     if not isinstance(before, LogState):
         raise TypeError(before)
@@ -237,10 +275,17 @@ def _prove(args: argparse.Namespace, planned: "Plan", root: "Root", log: Path | 
         if args.url
         else kubectl_probe([args.kubectl])
     )
+    if planned.distro != "kubeadm":
+        _say(f"restart it now, in another terminal: {planned.advice[0]}")
+
+    def has_restarted() -> bool:
+        now = {process.pid for process in running()}
+        return bool(old and now) and not now & old
+
     _say(f"waiting up to {args.wait:.0f} s for the server ...")
     sys.stdout.flush()
     try:
-        why = wait(probe, log, before, args.wait, time.monotonic, time.sleep)
+        why = wait(probe, log, before, args.wait, time.monotonic, time.sleep, has_restarted)
     except KeyboardInterrupt:
         why = "interrupted"
     if why:

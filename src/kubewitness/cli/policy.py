@@ -8,8 +8,10 @@ from kubewitness.cli import (
     policy_diff,
     policy_eval,
     policy_explain,
+    policy_init,
     policy_prove,
     policy_simulate,
+    policy_suggest,
     policy_test,
 )
 
@@ -31,6 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     policy_prove.add_subcommands(subparsers)
     policy_coverage.add_subcommand(subparsers)
     policy_test.add_subcommand(subparsers)
+    policy_suggest.add_subcommand(subparsers)
+    policy_init.add_subcommand(subparsers)
 
 
 def run(args: argparse.Namespace) -> int:

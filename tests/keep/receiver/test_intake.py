@@ -24,8 +24,10 @@ def test_outcomes(tmp_path: Path) -> None:
     durable: list[int] = []
     taking = intake(tmp_path, on_durable=durable.append)
     stamp = "2026-11-23T03:05:00.000000Z"
-    assert taking.take(event_list(event(1), event(2)), "s", 7).result(10) == Outcome(2, 2, 0, 0, 0, stamp)
-    assert taking.take(event_list(event(2), b"1", event(3)), "s", 8).result(10) == Outcome(2, 1, 1, 1, 0, stamp)
+    body = event_list(event(1), event(2))
+    assert taking.take(body, "s", 7).result(10) == Outcome(2, 2, 0, 0, 0, stamp, len(body))
+    body = event_list(event(2), b"1", event(3))
+    assert taking.take(body, "s", 8).result(10) == Outcome(2, 1, 1, 1, 0, stamp, len(body))
     assert taking.take(b"", "s", 9).result(10) == Outcome(0, 0, 0, 0, 0, None)
     taking.close()
     assert durable == [2, 3]
@@ -66,3 +68,17 @@ def test_ids_are_remembered_for_a_while() -> None:
     assert not any(ids.see(number) for number in range(10, 30))
     assert not ids.see(0)
     assert ids.see(29)
+
+
+def test_a_fault_in_telling_keeps_nothing_from_being_acknowledged(tmp_path: Path) -> None:
+    """Whoever is told of durable Events may fail; they are stored and acknowledged, and so are the next ones."""
+
+    def fails(_: int) -> None:
+        raise RuntimeError
+
+    taking = intake(tmp_path, on_durable=fails, on_reused=fails)
+    assert taking.take(event_list(event(1, "x")), "s", 7).result(10).stored == 1
+    assert taking.take(event_list(event(2, "x")), "s", 7).result(10).stored == 1
+    assert taking.is_alive
+    taking.close()
+    assert not taking.is_alive

@@ -123,6 +123,8 @@ def _lines(*extra):
         _lines("— a AAAAAAB=\n".encode()),
         _lines("— a+b AAAAAAA=\n".encode()),
         _lines("— a  AAAAAAA=\n".encode()),
+        _lines("— a AAAAAAÄ=\n".encode()),
+        _lines("— a\x00b AAAAAAA=\n".encode()),
         SIGNED + LINE * notes.MAX_SIGNATURES,
         b"x" * (notes.MAX_NOTE_BYTES + 1),
     ],

@@ -267,8 +267,8 @@ class Connection(asyncio.Protocol):
         self._release(request)
         self._request = None
         self._write(status, content, is_last=self._is_last)
-        if self._is_last:
-            self._close()
+        if self._is_last or self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
+            self._close()  # it was to be the last, or the client has said that it wants no more
             return
         if self._transport is not None and not self._transport.is_closing():
             self._http.start_next_cycle()

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 
 from kubewitness.keep.receiver.body import Body, stage_time, take_apart
@@ -37,6 +38,7 @@ class Outcome:
     unknown_stages: int = 0
     latest: str | None = None
     """The stageTimestamp of its last Event."""
+    body_bytes: int = 0
 
 
 Reused = Callable[[int], None]
@@ -79,6 +81,11 @@ class Intake:
         return self._group.waiting_bytes
 
     @property
+    def is_alive(self) -> bool:
+        """Whether it still takes anything; if not it is to be closed, and another one made."""
+        return self._group.is_alive
+
+    @property
     def stuck_seconds(self) -> float:
         """For how long the disk has not answered the write that it has."""
         since = self._busy_since
@@ -86,18 +93,27 @@ class Intake:
 
     def take(self, body: bytes, source: str, received_ns: int) -> "Future[Outcome]":
         """Store what is in a body; the outcome comes when it lasts, a StoreError if it does not."""
+        return self._begin(lambda: take_apart(body), source, received_ns, len(body))
+
+    def take_parts(self, parts: Body, source: str, received_ns: int) -> "Future[Outcome]":
+        """Store what was taken apart already, as `take` does."""
+        return self._begin(lambda: parts, source, received_ns, 0)
+
+    def _begin(self, make: Callable[[], Body], source: str, received_ns: int, size: int) -> "Future[Outcome]":
         done: Future[Outcome] = Future()
         done.set_running_or_notify_cancel()
         try:
-            self._worker.submit(self._take, body, source, received_ns, done)
+            self._worker.submit(self._take, make, source, received_ns, size, done)
         except RuntimeError:
             done.set_exception(UnavailableError("the store is closing"))
         return done
 
-    def _take(self, body: bytes, source: str, received_ns: int, done: "Future[Outcome]") -> None:
+    def _take(
+        self, make: Callable[[], Body], source: str, received_ns: int, size: int, done: "Future[Outcome]"
+    ) -> None:
         try:
             self._check_room()
-            parts = take_apart(body)
+            parts = make()
             if parts.odd:
                 self._quarantine.keep(parts.odd, received_ns, source)
             arrivals: list[Arrival] = [self._log.arrive(raw) for raw in parts.events]
@@ -105,7 +121,7 @@ class Intake:
         except Exception as exc:  # noqa: BLE001 - whoever waits must hear of it, whatever it is
             done.set_exception(exc)
             return
-        receipt.add_done_callback(lambda receipt: _settle(done, receipt, parts))
+        receipt.add_done_callback(lambda receipt: _settle(done, receipt, parts, size))
 
     def _check_room(self) -> None:
         if self._is_full():
@@ -118,11 +134,13 @@ class Intake:
             receipts = self._log.commit(batches)
         finally:
             self._busy_since = None
-        for batch, receipt in zip(batches, receipts, strict=True):
-            if isinstance(batch, Delivery):
-                self._look_for_reuse(batch.ids, receipt.indexes, before)
-        if self._log.end > before:
-            self._on_durable(self._log.end)
+        # what is stored is stored: no fault in telling of it may keep it from being acknowledged
+        with suppress(Exception):
+            if self._log.end > before:
+                self._on_durable(self._log.end)
+            for batch, receipt in zip(batches, receipts, strict=True):
+                if isinstance(batch, Delivery):
+                    self._look_for_reuse(batch.ids, receipt.indexes, before)
         return receipts
 
     def _look_for_reuse(self, ids: Sequence[int], indexes: Sequence[int], before: int) -> None:
@@ -143,7 +161,7 @@ class Intake:
         self._log.close()
 
 
-def _settle(done: "Future[Outcome]", receipt: "Future[Receipt]", parts: Body) -> None:
+def _settle(done: "Future[Outcome]", receipt: "Future[Receipt]", parts: Body, size: int) -> None:
     error = receipt.exception()
     if error is not None:
         done.set_exception(error if isinstance(error, StoreError) else UnavailableError(str(error)))
@@ -151,4 +169,4 @@ def _settle(done: "Future[Outcome]", receipt: "Future[Receipt]", parts: Body) ->
     duplicates = receipt.result().duplicates
     latest = stage_time(parts.events[-1]) if parts.events else None
     count = len(parts.events)
-    done.set_result(Outcome(count, count - duplicates, duplicates, len(parts.odd), parts.unknown_stages, latest))
+    done.set_result(Outcome(count, count - duplicates, duplicates, len(parts.odd), parts.unknown_stages, latest, size))

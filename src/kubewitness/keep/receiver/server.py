@@ -7,6 +7,7 @@ old one are closed after their request. No cluster can take the connections, the
 
 import asyncio
 import contextlib
+import errno
 import socket
 import ssl
 import time
@@ -221,6 +222,7 @@ class Receiver:
         metrics.duplicates.labels(cluster).inc(outcome.duplicates)
         metrics.quarantined.labels(cluster).inc(outcome.quarantined)
         metrics.unknown_stages.labels(cluster).inc(outcome.unknown_stages)
+        metrics.body_bytes.labels(cluster).inc(outcome.body_bytes)
         metrics.batch.labels(cluster).observe(outcome.events)
         with contextlib.suppress(microtime.TimeError):
             latest = microtime.parse(outcome.latest or "") / 1e6
@@ -234,7 +236,17 @@ class Receiver:
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Listen at an address, IPv4 or IPv6. Raises OSError."""
+    """Listen at an address, IPv4 or IPv6; `::` is every address there is. Raises OSError, which names the address."""
+    try:
+        return _bind(host, port)
+    except OSError as exc:
+        if host == "::" and exc.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+            return _bind("0.0.0.0", port)  # noqa: S104 - IPv6 is turned off, and every address was asked for
+        shown = f"[{host}]" if ":" in host else host
+        raise OSError(exc.errno, exc.strerror, f"{shown}:{port}") from exc
+
+
+def _bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:

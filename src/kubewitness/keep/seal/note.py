@@ -8,7 +8,6 @@ Follows C2SP signed-note 1.0; reads up to `MAX_SIGNATURES`, more than the 16 tha
 """
 
 import base64
-import binascii
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
@@ -149,6 +148,8 @@ def parse_note(data: bytes) -> Note:
         whole = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise NoteError(f"note is not UTF-8 at byte {error.start}") from error
+    if _CONTROL.search(whole):
+        raise NoteError("note must not hold control characters")
     text, separator, signature_block = whole.rpartition("\n\n")
     if not separator:
         raise NoteError("note has no empty line between text and signatures")
@@ -183,7 +184,7 @@ def strict_base64(encoded: str, what: str) -> bytes:
     """Decode standard base64 that is spelt in the only way for its bytes. Raises NoteError."""
     try:
         raw = base64.b64decode(encoded, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # of letters that are not ASCII; binascii.Error of others is one too
         raise NoteError(f"{what} is not base64") from error
     if base64.b64encode(raw).decode() != encoded:
         raise NoteError(f"{what} is not canonical base64")

@@ -160,6 +160,8 @@ def open_checkpoint(note: bytes, keys: list[tuple[str, bytes, bytes]]) -> tuple[
     text, mark, signatures = note.rpartition(b"\n\n")
     text += b"\n"
     lines = text.decode("utf-8", "strict").split("\n")
+    if re.search(rb"[\x00-\x09\x0b-\x1f\x7f]", note):
+        raise WrongError("the checkpoint holds control characters")
     if not mark or not signatures.endswith(b"\n") or len(lines) != 4 or not re.fullmatch(r"0|[1-9][0-9]*", lines[1]):
         raise WrongError("the checkpoint is not one")
     signed_by = []

@@ -57,6 +57,11 @@ class GroupCommit:
         """How much waits or is being stored."""
         return self._bytes
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread still runs; a fault of ours may have ended it."""
+        return self._thread.is_alive()
+
     def _run(self) -> None:
         try:
             while group := self._take():

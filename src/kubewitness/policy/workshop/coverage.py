@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kubewitness.event.types import Level, Stage
-from kubewitness.policy.evaluate import compile_policy
+from kubewitness.policy.evaluate import evaluate
 from kubewitness.policy.explain import implied_groups
 from kubewitness.policy.stages import stages_of
 from kubewitness.policy.types import Attributes, Decision, GroupResources, Policy, PolicyRule
@@ -151,8 +151,7 @@ def identities_of(policy: Policy) -> tuple[tuple[str, tuple[str, ...]], ...]:
 
 def cover(policy: Policy, technique: Technique) -> Cover:
     """Judge one technique."""
-    compiled = compile_policy(policy)
-    sights = tuple(_sight(one, compiled.decide(one.request), technique.precise_level) for one in technique.evidence)
+    sights = tuple(_sight(one, evaluate(policy, one.request), technique.precise_level) for one in technique.evidence)
     if not sights:
         return Cover(technique, Verdict.NEVER, None)
     worst = min(sights, key=lambda sight: sight.verdict.rank)
