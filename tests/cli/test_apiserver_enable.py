@@ -1,10 +1,12 @@
 """`apiserver enable` as a person types it."""
 
+import contextlib
 import http.server
 import os
 import re
 import textwrap
 import threading
+import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +22,8 @@ from kubewitness.emit.backends import options
 from kubewitness.policy.load import read
 from tests.apiserver.trees import DATA, POLICY, contents, machine
 from tests.assembly.serving import Server
+from tests.toyapi import running
+from tests.toyapi.process import METADATA
 
 from .conftest import Result
 
@@ -212,19 +216,19 @@ def test_clouds_get_instructions(enable, cloud):
 
 
 class Kubelet(threading.Thread):
-    """A kubelet for one static pod: reads the manifest, and runs a server that refuses what kube-apiserver refuses."""
+    """A kubelet for one static pod: starts the toy API server with the manifest's flags, probes it, forwards to it."""
 
     def __init__(self, root):
         super().__init__()
-        self.root, self.stop = root, threading.Event()
+        self.root, self.stop, self.pod = root, threading.Event(), contextlib.ExitStack()
         self.seen = (root / MANIFEST).read_bytes()
-        self.answers = 500
+        self.starts, self.url_of_pod = 0, ""
 
         class Handler(http.server.BaseHTTPRequestHandler):
             kubelet = self
 
             def do_GET(self):
-                self.send_response(self.kubelet.answers)
+                self.send_response(self.kubelet.ask(self.path))
                 self.end_headers()
 
             def log_message(self, *args):
@@ -233,62 +237,78 @@ class Kubelet(threading.Thread):
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
 
+    def ask(self, path):
+        """The status that the pod answers; 503 when there is none."""
+        try:
+            with urllib.request.urlopen(self.url_of_pod + path, timeout=5) as answer:
+                return answer.status
+        except (OSError, ValueError):
+            return 503
+
     def run(self):
         serving = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02})
         serving.start()
-        while not self.stop.wait(0.02):
-            found = (self.root / MANIFEST).read_bytes()
-            if found != self.seen:
-                self.seen = found
-                self.answers = 200 if self.start_server(yaml.safe_load(found)["spec"]) else 500
+        with self.pod:
+            while not self.stop.wait(0.05):
+                found = (self.root / MANIFEST).read_bytes()
+                if found != self.seen:
+                    self.seen, self.url_of_pod = found, ""
+                    self.pod.close()
+                    with contextlib.suppress(RuntimeError, AssertionError):
+                        self.url_of_pod = self.start_pod(yaml.safe_load(found)["spec"])
+                self.ask("/readyz")
         self.server.shutdown()
         serving.join()
         self.server.server_close()
 
-    def start_server(self, pod):
-        """Start as kube-apiserver would: mounts there, flags right, policy right, and a first line in the log."""
-        values = options.parse(pod["containers"][0]["command"])
+    def start_pod(self, pod):
+        """Mount, then start the server: its paths are the host's, under the root of this tree."""
         for volume in pod["volumes"]:
             path = self.root / volume["hostPath"]["path"].lstrip("/")
-            if volume["hostPath"]["type"] == "File" and not path.is_file():
-                return False
-        if not values.text("audit-policy-file"):
-            return True
-        policy = self.root / values.text("audit-policy-file").lstrip("/")
-        if options.check(values) or read(policy.read_bytes()).policy is None:
-            return False
-        with (self.root / values.text("audit-log-path").lstrip("/")).open("a") as log:
-            log.write("{}\n")
-        return True
+            assert volume["hostPath"]["type"] != "File" or path.is_file()
+        flags = [word for word in pod["containers"][0]["command"] if word.startswith("--audit")]
+        flags = [flag.replace("=/", f"={self.root}/") for flag in flags]
+        self.starts += 1
+        api = running(self.root / f"pod-{self.starts}", METADATA, *flags, tls=False)
+        return self.pod.enter_context(api).url
 
 
 @pytest.fixture
 def kubelet(tmp_path, enable):
     """A kubelet that watches the tree."""
-    running = Kubelet(tmp_path)
-    running.start()
-    yield running
-    running.stop.set()
-    running.join()
+    thread = Kubelet(tmp_path)
+    thread.start()
+    yield thread
+    thread.stop.set()
+    thread.join()
 
 
 def test_wait_proves_that_the_server_is_back(enable, kubelet):
-    """The server that the kubelet restarts reads the policy, writes the log and is ready."""
-    done = enable("--wait", "20", "--url", kubelet.url)
-    assert done.code == 0
+    """The server that the kubelet starts reads the policy, writes the log and is ready."""
+    done = enable("--preset", "metadata", "--wait", "30", "--url", kubelet.url)
+    assert done.code == 0, done.err
+    assert kubelet.starts == 1
     assert "the server is ready and writes its log" in done.out
+
+
+def test_wait_for_another_policy(enable, kubelet):
+    """A policy that changes later: the kubelet starts the server anew, and the old one's log is not taken for proof."""
+    assert enable("--preset", "metadata", "--wait", "30", "--url", kubelet.url).code == 0
+    done = enable("--preset", "recommended", "--wait", "30", "--url", kubelet.url)
+    assert done.code == 0, done.err
+    assert kubelet.starts == 2
 
 
 def test_wait_puts_everything_back_when_the_server_is_not(enable, kubelet, tmp_path):
     """A policy that breaks between check and start: the server does not come back, every byte does; exit code 5."""
     policy = tmp_path / "etc/kubernetes/audit-policy.yaml"
     policy.write_bytes(b"broken: [\n")
-    before = contents(tmp_path)
-    failed = enable("--wait", "2", "--url", kubelet.url)
+    before = {name: one for name, one in contents(tmp_path).items() if not name.startswith("pod-")}
+    failed = enable("--wait", "4", "--url", kubelet.url)
     assert failed.code == 5
     assert "the server did not come back: nothing was written" in failed.err
     assert "everything is as it was before" in failed.err
-    assert contents(tmp_path) == before
+    assert {name: one for name, one in contents(tmp_path).items() if not name.startswith("pod-")} == before
 
 
 def test_the_distribution_is_found(capsys, tmp_path):

@@ -1,8 +1,9 @@
 """
 What kube-apiserver counts about its audit Events, and how it reports those that a backend lost.
 
-Events and levels are counted by the stages, losses by the backends. `exposition` gives the text that Prometheus reads;
-each loss is also told to `report` in kube-apiserver's words, with the legacy line of every Event. Thread-safe.
+Events and levels are counted by the stages, losses by the backends, as plain numbers, since requests wait for that.
+`collect` hands them to prometheus-client, `exposition` gives the text that Prometheus reads; each loss is also told to
+`report` in kube-apiserver's words, with the legacy line of every Event. Thread-safe.
 
 Follows k8s.io/apiserver/pkg/audit/metrics.go. Differs: `oversized`, Events written though greater than the size at
 which the log is rotated, has no counterpart there (kube-apiserver loses them), nor has what is watched.
@@ -10,10 +11,14 @@ which the log is rotated, has no counterpart there (kube-apiserver loses them), 
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from kubewitness.emit.legacy import text_line
 from kubewitness.event.types import Event, Level
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
 
 PREFIX = "apiserver_audit_"
 
@@ -74,29 +79,36 @@ class Metrics:
             f"Impacted events:\n{lost}"
         )
 
-    def exposition(self) -> str:
-        """Give the counters in the text format of Prometheus; an error is absent until there is one."""
+    def collect(self) -> "Iterator[Metric]":
+        """Give the counters as they are now: a Metrics may be registered with prometheus-client as a collector."""
+        from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
+
         with self._lock:
-            levels, errors = sorted(self.levels.items()), sorted(self.errors.items())
-            lines = [
-                *_counter("event_total", "Events handed to the audit backends", [("", self.events)]),
-                *_counter("level_total", "Requests by audit level", [(f'{{level="{k}"}}', v) for k, v in levels]),
-                *_counter("error_total", "Events lost, by backend", [(f'{{plugin="{k}"}}', v) for k, v in errors]),
-                *_counter("requests_rejected_total", "Requests refused for want of an Event", [("", self.rejected)]),
-                *_counter("oversized_total", "Events written though above maxsize", [("", self.oversized)]),
-            ]
+            levels, errors = self.levels, dict(self.errors)
+            events, rejected, oversized = self.events, self.rejected, self.oversized
+        for name, help_text, label, values in (
+            ("event", "Events handed to the audit backends", "", {"": events}),
+            ("level", "Requests by audit level", "level", levels),
+            # absent until there is one
+            ("error", "Events lost, by backend", "plugin", errors),
+            ("requests_rejected", "Requests refused for want of an Event", "", {"": rejected}),
+            ("oversized", "Events written though above maxsize", "", {"": oversized}),
+        ):
+            family = CounterMetricFamily(PREFIX + name, f"[ALPHA] {help_text}.", labels=[label] if label else [])
+            for value in sorted(values):
+                family.add_metric([value] if label else [], values[value])
+            if family.samples:
+                yield family
         for name, help_text, read in self._watched:
-            full = PREFIX + name
-            lines += [f"# HELP {full} [ALPHA] {help_text}.", f"# TYPE {full} gauge", f"{full} {read()}"]
-        return "\n".join(lines) + "\n"
+            yield GaugeMetricFamily(PREFIX + name, f"[ALPHA] {help_text}.", read())
 
+    def exposition(self) -> str:
+        """Give the counters in the text format of Prometheus."""
+        from prometheus_client import CollectorRegistry, generate_latest
 
-def _counter(name: str, help_text: str, samples: list[tuple[str, int]]) -> list[str]:
-    if not samples:
-        return []
-    full = PREFIX + name
-    head = [f"# HELP {full} [ALPHA] {help_text}.", f"# TYPE {full} counter"]
-    return head + [f"{full}{labels} {value}" for labels, value in samples]
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(self)
+        return generate_latest(registry).decode()
 
 
 def joined_reasons(reasons: Sequence[str]) -> str:

@@ -171,6 +171,24 @@ def test_the_server_does_not_start_without(tmp_path: Path, text: str | None, mes
 
 
 @pytest.mark.parametrize(
+    ("cluster", "user", "message"),
+    [
+        ("{server: 'https://h', certificate-authority: junk}", "{}", "unable to load root certificates"),
+        (
+            "{server: 'https://h', insecure-skip-tls-verify: true}",
+            "{client-certificate: junk, client-key: junk}",
+            "tls: failed to find a usable certificate and key",
+        ),
+    ],
+)
+def test_certificates_that_are_none_stop_the_server(tmp_path: Path, cluster: str, user: str, message: str) -> None:
+    """Better now than at the first Event, which would be lost after five attempts."""
+    (tmp_path / "junk").write_text("no PEM")
+    with pytest.raises(StartError, match=message):
+        webhook_backend(parse([f"--audit-webhook-config-file={config(tmp_path, cluster, user)}"]), Metrics(), print)
+
+
+@pytest.mark.parametrize(
     ("server", "url"),
     [
         ("https://h", "https://h/?timeout=30s"),

@@ -263,7 +263,7 @@ def test_the_backend_keeps_delivers_and_says_so(tmp_path: Path, is_synced: bool)
     while not told:
         time.sleep(0.005)
     assert told[0].startswith("the audit webhook fails, ")
-    assert "apiserver_audit_spool_events 5" in metrics.exposition()
+    assert "apiserver_audit_spool_events 5.0" in metrics.exposition()
     backend.shutdown()
     assert told[-1] == "the audit spool keeps 5 events for the next run"
     assert not backend.process_events([event()])

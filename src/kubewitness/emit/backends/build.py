@@ -21,7 +21,7 @@ from kubewitness.emit.backends.buffered import Buffered
 from kubewitness.emit.backends.kubeconfig import KubeconfigError
 from kubewitness.emit.backends.log import LogBackend, Stream, Writer, reason_of
 from kubewitness.emit.backends.options import Values
-from kubewitness.emit.backends.post import Poster
+from kubewitness.emit.backends.post import Poster, PostError
 from kubewitness.emit.backends.rotate import RotatingFile, make_folder
 from kubewitness.emit.backends.spool import Spooled
 from kubewitness.emit.backends.spoolfiles import Spool
@@ -86,7 +86,12 @@ def webhook_backend(values: Values, metrics: Metrics, tell: Callable[[str], None
         target = kubeconfig.read(Path(path))
     except KubeconfigError as exc:
         raise StartError(f"initializing audit webhook: {exc}") from exc
-    sender = Sender(Poster(target), values.number("audit-webhook-initial-backoff"))
+    poster = Poster(target)
+    try:
+        poster.check()
+    except PostError as exc:
+        raise StartError(f"initializing audit webhook: {exc}") from exc
+    sender = Sender(poster, values.number("audit-webhook-initial-backoff"))
     if values.text("audit-webhook-spool-dir"):
         return _truncated(_spooled(sender, values, metrics, tell), values, "webhook", metrics)
     webhook = WebhookBackend(sender, metrics)

@@ -142,6 +142,12 @@ class Poster:
             self._credentials.refused()
         return answer
 
+    def check(self) -> None:
+        """See that certificates and keys can be used. Raises PostError."""
+        if self._target.scheme == "https" and self._target.exec_plugin is None:
+            with self._named_errors():
+                self._tls()
+
     def close(self) -> None:
         """Let go of the connections that are kept."""
         with self._lock:
@@ -282,7 +288,10 @@ def _context(target: Target) -> ssl.SSLContext:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     elif target.ca:
-        context.load_verify_locations(cadata=target.ca.decode("ascii", "replace"))
+        try:
+            context.load_verify_locations(cadata=target.ca.decode("ascii", "replace"))
+        except (ssl.SSLError, ValueError) as exc:
+            raise CredentialError(f"unable to load root certificates: {exc}") from exc
     else:
         context.load_default_certs()
     context.minimum_version = ssl.TLSVersion.TLSv1_2

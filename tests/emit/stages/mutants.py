@@ -1,0 +1,226 @@
+"""
+Change the rules of `emit/stages` one at a time and see whether a test fails: `python -m tests.emit.stages.mutants`.
+
+    python -m tests.emit.stages.mutants [--only record] [--every 7] [--jobs 2]
+
+A mutant is a module with one comparison, condition, constant, argument, statement or result changed. Each is run in a
+process of its own against the tests of this folder; one that no test notices is printed, unless it stands in
+EQUIVALENT with the reason why nobody can tell it from the original.
+"""
+
+import argparse
+import ast
+import copy
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+STAGES = ROOT / "src" / "kubewitness" / "emit" / "stages"
+MODULES = ("record", "lifecycle", "handler", "managedfields", "request")
+TESTS = ["tests/emit/stages"]
+
+EQUIVALENT: dict[str, str] = {}
+"""Mutants that are no different, by `module: line of source -> change`."""
+
+_COMPARISONS = {
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.Lt: ast.LtE,
+    ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE,
+    ast.GtE: ast.Gt,
+    ast.Is: ast.IsNot,
+    ast.IsNot: ast.Is,
+    ast.In: ast.NotIn,
+    ast.NotIn: ast.In,
+}
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change: where, what, and the whole module with it."""
+
+    module: str
+    line: str
+    number: int
+    change: str
+    source: str
+
+    @property
+    def key(self) -> str:
+        return f"{self.module}: {self.line} -> {self.change}"
+
+
+def _changes(node: ast.AST) -> Iterator[tuple[str, ast.AST | None]]:
+    """Give what may stand in the place of a node; None: nothing."""
+    match node:
+        case ast.Compare(ops=[operator]) if type(operator) in _COMPARISONS:
+            other = copy.deepcopy(node)
+            other.ops = [_COMPARISONS[type(operator)]()]
+            yield ast.unparse(other), other
+        case ast.BoolOp():
+            other = copy.deepcopy(node)
+            other.op = ast.And() if isinstance(node.op, ast.Or) else ast.Or()
+            yield ast.unparse(other), other
+        case ast.UnaryOp(op=ast.Not()):
+            yield ast.unparse(node.operand), node.operand
+        case ast.Constant(value=bool()):
+            yield str(not node.value), ast.Constant(not node.value)
+        case ast.Constant(value=int()):
+            yield str(node.value + 1), ast.Constant(node.value + 1)
+        case ast.Constant(value=str()) if node.value:
+            yield repr(node.value + "~"), ast.Constant(node.value + "~")
+        case ast.IfExp():
+            yield f"always {ast.unparse(node.body)}", node.body
+            yield f"always {ast.unparse(node.orelse)}", node.orelse
+        case ast.Call(keywords=keywords) if keywords:
+            for number, keyword in enumerate(keywords):
+                other = copy.deepcopy(node)
+                del other.keywords[number]
+                yield f"without {keyword.arg}", other
+        case ast.Return(value=value) if value is not None and not _is_none(value):
+            yield "return None", ast.Return(ast.Constant(None))
+        case ast.Assign() | ast.AugAssign() | ast.Expr() | ast.Raise():
+            yield f"without `{ast.unparse(node).splitlines()[0]}`", ast.Pass()
+        case ast.If():
+            other = copy.deepcopy(node)
+            other.test = ast.Constant(False)
+            yield f"never `{ast.unparse(node.test)}`", other
+
+
+def _is_none(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and node.value is None
+
+
+class _Replace(ast.NodeTransformer):
+    def __init__(self, number: int, new: ast.AST) -> None:
+        self._left, self._new = number, new
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        if getattr(node, "mutable", None) == self._left:
+            return self._new
+        return super().generic_visit(node)
+
+
+def mutants(module: str) -> Iterator[Mutant]:
+    """Give every mutant of a module."""
+    source = (STAGES / f"{module}.py").read_text("utf-8")
+    lines, tree = source.split("\n"), ast.parse(source)
+    nodes = []
+    for node in _rules(tree):
+        node.mutable = len(nodes)  # type: ignore[attr-defined]
+        nodes.append(node)
+    for number, node in enumerate(nodes):
+        for change, new in _changes(node):
+            changed = _Replace(number, new).visit(copy.deepcopy(tree))
+            text = ast.unparse(ast.fix_missing_locations(changed))
+            yield Mutant(module, lines[node.lineno - 1].strip(), node.lineno, change, text)
+
+
+def _rules(tree: ast.Module) -> Iterator[ast.AST]:
+    """Walk what is code: no docstrings, annotations, imports, messages of errors, nor class bodies of declarations."""
+    skipped: set[int] = set()
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and isinstance(body[0], ast.Expr) and _is_text(body[0].value):
+            skipped.update(id(part) for part in ast.walk(body[0]))
+        for later in body if isinstance(body, list) else ():
+            if isinstance(later, ast.Expr) and _is_text(later.value):
+                skipped.update(id(part) for part in ast.walk(later))
+        for part in (getattr(node, "annotation", None), getattr(node, "returns", None)):
+            if part is not None:
+                skipped.update(id(inner) for inner in ast.walk(part))
+        if isinstance(node, ast.Import | ast.ImportFrom | ast.Raise):
+            skipped.update(id(part) for part in ast.walk(node) if part is not node)
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            for decorator in node.decorator_list:
+                skipped.update(id(part) for part in ast.walk(decorator))
+        if isinstance(node, ast.ClassDef):
+            for keyword in node.keywords:
+                skipped.update(id(part) for part in ast.walk(keyword))
+    for node in ast.walk(tree):
+        if id(node) not in skipped and hasattr(node, "lineno"):
+            yield node
+
+
+def _is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+def is_noticed(mutant: Mutant) -> bool:
+    """Run the tests on a mutant, in a child of this process; True when one fails."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if not pid:
+        os.close(reading)
+        code = 1
+        try:
+            code = _run(mutant)
+        except BaseException:  # noqa: BLE001 - whatever happens there has been noticed
+            code = 1
+        finally:
+            os.write(writing, bytes([min(code, 255)]))
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        answer = pipe.read(1)
+    os.waitpid(pid, 0)
+    return not answer or answer[0] != 0
+
+
+def _run(mutant: Mutant) -> int:
+    import signal
+
+    import pytest
+
+    signal.alarm(60)
+    with Path(os.devnull).open("wb") as null:
+        os.dup2(null.fileno(), 1)
+        os.dup2(null.fileno(), 2)
+    name = f"kubewitness.emit.stages.{mutant.module}"
+    spec = importlib.util.spec_from_loader(name, loader=None)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    exec(compile(mutant.source, f"<{mutant.module}>", "exec"), module.__dict__)
+    arguments = ["-x", "-q", "-n0", "-p", "no:randomly", "-p", "no:cacheprovider", "--no-header", *TESTS]
+    return int(pytest.main([*arguments, "--ignore=tests/emit/stages/test_mutants.py"]))
+
+
+def survivors(only: str = "", every: int = 1, offset: int = 0, jobs: int = 1) -> tuple[int, list[Mutant]]:
+    """Try every so-manieth mutant; give how many there were, and those that nobody noticed."""
+    # loaded once, before the forks; pytest wants to load itself and its plug-ins
+    import zstandard  # noqa: F401
+
+    import kubewitness.policy.load  # noqa: F401
+
+    for module in MODULES:
+        source = ast.unparse(ast.parse((STAGES / f"{module}.py").read_text("utf-8")))
+        assert not is_noticed(Mutant(module, "", 0, "", source)), f"{module} fails as it is"
+    chosen = [m for module in MODULES if only in module for m in mutants(module)][offset::every]
+    tried = [mutant for mutant in chosen if mutant.key not in EQUIVALENT]
+    with ThreadPoolExecutor(jobs) as pool:
+        verdicts = list(pool.map(is_noticed, tried))
+    return len(tried), [mutant for mutant, noticed in zip(tried, verdicts, strict=True) if not noticed]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="")
+    parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=1)
+    args = parser.parse_args()
+    count, left = survivors(args.only, args.every, 0, args.jobs)
+    for mutant in left:
+        print(f"{mutant.module}.py:{mutant.number}: {mutant.line} -> {mutant.change}")  # noqa: T201
+    print(f"{count} mutants, {len(left)} not noticed")  # noqa: T201
+    return 1 if left else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
