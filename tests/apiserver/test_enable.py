@@ -7,6 +7,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kubewitness.apiserver import podedit
 from kubewitness.apiserver.apply import apply, undo
 from kubewitness.apiserver.distros import DISTROS
 from kubewitness.apiserver.enable import plan
@@ -94,6 +95,28 @@ def test_values_that_are_there_stay_unless_asked_for(tmp_path):
     asked = _kubeadm(tmp_path / "b", text, flags={"audit-log-maxage": "90"})
     assert b"    - --audit-log-maxage=90 # week\n" in asked.files[-1].after
     assert asked.files[-1].after.count(b"maxage") == 1
+
+
+@pytest.mark.parametrize("metadata", ["keep", "annotations: {}", "annotations:", "none"])
+def test_another_policy_makes_the_kubelet_restart_the_server(metadata, tmp_path):
+    """The server reads its policy only at start, the kubelet looks only at the manifest: so the manifest notes it."""
+    root = machine("kubeadm", tmp_path)
+    manifest = root.at(MANIFEST)
+    if metadata != "keep":
+        start, end = KUBEADM.index("  annotations:"), KUBEADM.index("  labels:")
+        middle = "" if metadata == "none" else f"  {metadata}\n"
+        manifest.write_text(KUBEADM[:start] + middle + KUBEADM[end:])
+    apply(plan("kubeadm", WANTED, root), root)
+    assert podedit.ANNOTATION not in manifest.read_text(), "the first time the flags change"
+    other = dataclasses.replace(WANTED, policy=POLICY + b"# other\n")
+    notes = set()
+    for wanted in (other, WANTED):
+        changed = plan("kubeadm", wanted, root)
+        assert [file.path for file in changed.changed] == ["/etc/kubernetes/audit-policy.yaml", MANIFEST]
+        apply(changed, root)
+        assert plan("kubeadm", wanted, root).changed == ()
+        notes.add(yaml.safe_load(manifest.read_text())["metadata"]["annotations"][podedit.ANNOTATION])
+    assert len(notes) == 2
 
 
 def test_mounts_that_lead_there_are_used(tmp_path):

@@ -200,3 +200,32 @@ def test_files_that_are_no_configuration(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(ConfigError, match=message):
             read_config(path)
+
+
+def test_where_heads_go(tmp_path: Path) -> None:
+    """Paths are those of the file's folder, and must be there; one place an item; what cannot be sent to is refused."""
+
+    def read(checkpoints: str) -> Config:
+        return parse_config(tmp_path / "k.yaml", f"{GOOD}seal: {{checkpoints: {checkpoints}}}\n")
+
+    (tmp_path / "heads").mkdir()
+    given = (
+        "[{file: heads}, {syslog: 'udp://127.0.0.1:514'}, {syslog: 'unix:///dev/log'}, {stdout: true}, {stdout: false}]"
+    )
+    assert [dict(one) for one in read(given).checkpoints if one] == [
+        {"file": str(tmp_path / "heads")},
+        {"syslog": "udp://127.0.0.1:514"},
+        {"syslog": "unix:///dev/log"},
+        {"stdout": "true"},
+    ]
+    for wrong, message in (
+        ("[{file: none}]", "is not a directory that is there"),
+        ("[{git: none}]", "is not a directory that is there"),
+        ("[{file: heads, stdout: true}]", "one of file, git, syslog, stdout"),
+        ("[{}]", "one of file, git, syslog, stdout"),
+        ("[{syslog: 'http://x'}]", "is not udp://HOST:PORT"),
+        ("[{syslog: 'udp://x:99999'}]", "is not udp://HOST:PORT"),
+        ("[{stdout: perhaps}]", "true or false"),
+    ):
+        with pytest.raises(ConfigError, match=re.escape(message)):
+            read(wrong)

@@ -20,17 +20,17 @@ def test_heads_leave_the_server_and_its_log_verifies_while_it_writes(tmp_path: P
     """File, git and syslog have every head; one that fails is told; `verify` accepts store and tiles meanwhile."""
     site = Site(tmp_path, ["a"])
     (tmp_path / "heads").mkdir()
+    (tmp_path / "plain").mkdir()
     subprocess.run(["git", "init", "--quiet", str(tmp_path / "repo")], check=True)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as syslog:
         syslog.bind(("127.0.0.1", 0))
         syslog.settimeout(10)
-        sinks = f"[file: heads, git: repo, syslog: 'udp://127.0.0.1:{syslog.getsockname()[1]}', file: missing]"
-        sinks = sinks.replace("heads", str(tmp_path / "heads")).replace("repo", str(tmp_path / "repo"))
+        sinks = f"[file: heads, git: repo, syslog: 'udp://127.0.0.1:{syslog.getsockname()[1]}', git: plain]"
         text = site.config.read_text()
         sinks = re.sub(r"(\w+: [^,\]]+)", r"{\1}", sinks)
         site.config.write_text(text.replace("seal: {every: 50ms}", f"seal: {{every: 50ms, checkpoints: {sinks}}}"))
         with serving(site) as server:
-            server.wait_for("checkpoint_sink", sink="file missing")
+            server.wait_for("checkpoint_sink", sink=f"git {tmp_path}/plain")
             with server.client() as client:
                 for first in range(0, 300, 30):
                     assert client.post(event_list(*(event(n) for n in range(first, first + 30))))[0] == 200
@@ -40,7 +40,12 @@ def test_heads_leave_the_server_and_its_log_verifies_while_it_writes(tmp_path: P
             server.until(lambda: server.metric('kubewitness_seal_events{cluster="a"}') == 300)
             shown = [line for line in server.get("/metrics")[1].decode().splitlines() if "checkpoint_info{" in line]
             assert any('origin="kubewitness.io/log/a"' in line and 'size="300"' in line for line in shown)
-            assert server.metric('kubewitness_seal_sink_failing{cluster="a",sink="file missing"}') == 1
+            assert (
+                server.metric(
+                    'kubewitness_seal_sink_failing{cluster="a",sink="git PLAIN"}'.replace("PLAIN", f"{tmp_path}/plain")
+                )
+                == 1
+            )
             (key,) = KeyDir(tmp_path / "data.keys").verifiers("a")
             url = f"http://127.0.0.1:{server.ports['tiles']}/a"
             code, report = verify(url, "--key", str(key))

@@ -17,6 +17,7 @@ from kubewitness.keep.receiver.clients import TOKEN_HASH_BYTES, CertificateRule,
 from kubewitness.keep.receiver.limits import Limits
 from kubewitness.keep.receiver.server import Admission, tls_context
 from kubewitness.keep.store.layout import OWN_PREFIX, default_keys
+from kubewitness.keep.store.sinks import is_syslog_address
 
 OPERATE = ("127.0.0.1", 9440)
 _HEX = re.compile(r"[0-9a-f]{64}")
@@ -38,6 +39,8 @@ class ClusterConfig:
     name: str
     certificates: Sequence[CertificateRule] = ()
     tokens: Path | None = None
+    logs: Sequence[Path] = ()
+    """Log files that are read beside what is posted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,7 @@ def parse_config(path: Path, text: str) -> Config:
         seal_seconds=seal["every"].seconds(1.0),
         is_indexed=seal["index"].flag(default=True),
         grace_seconds=top["grace"].seconds(20.0),
-        checkpoints=[_checkpoint(one) for one in seal["checkpoints"].items()],
+        checkpoints=[_checkpoint(base, one) for one in seal["checkpoints"].items()],
         file=path,
     )
     if config.tls.client_ca is None and any(cluster.certificates for cluster in config.clusters):
@@ -125,7 +128,7 @@ def _tls(base: Path, place: Reader) -> Tls:
 def _clusters(base: Path, place: Reader) -> list[ClusterConfig]:
     out: list[ClusterConfig] = []
     for one in place.items():
-        fields = one.fields("name", "certificates", "tokens")
+        fields = one.fields("name", "certificates", "tokens", "logs")
         name = fields["name"].text()
         if name.startswith(OWN_PREFIX):
             fields["name"].fail(f"names that begin with {OWN_PREFIX} are kept for logs of the server's own")
@@ -133,9 +136,10 @@ def _clusters(base: Path, place: Reader) -> list[ClusterConfig]:
             fields["name"].fail(f"there is a cluster {name} already")
         tokens = base / fields["tokens"].text() if fields["tokens"].is_given else None
         rules = [_rule(rule) for rule in fields["certificates"].items()]
-        if not rules and tokens is None:
-            one.fail(f"nobody can bring the Events of {name}: give certificates or tokens")
-        out.append(ClusterConfig(name, rules, tokens))
+        logs = [base / log.text() for log in fields["logs"].items()]
+        if not rules and tokens is None and not logs:
+            one.fail(f"nobody can bring the Events of {name}: give certificates, tokens or logs")
+        out.append(ClusterConfig(name, rules, tokens, logs))
     if not out:
         place.fail("at least one cluster is needed, with name and certificates")
     return out
@@ -173,10 +177,24 @@ def _limits(place: Reader) -> Limits:
     return limits
 
 
-def _checkpoint(place: Reader) -> dict[str, str]:
-    names = ("file", "git", "syslog", "stdout")
-    fields = place.fields(*names)
-    return {name: fields[name].text() for name in names if fields[name].is_given}
+def _checkpoint(base: Path, place: Reader) -> dict[str, str]:
+    """Read where heads go: one of these, a path by the folder of the configuration. Raises ConfigError."""
+    fields = place.fields("file", "git", "syslog", "stdout")
+    given = {name: field for name, field in fields.items() if field.is_given}
+    if len(given) != 1:
+        place.fail("one of file, git, syslog, stdout is wanted in each item of the list")
+    [(name, field)] = given.items()
+    text = field.text()
+    if name in ("file", "git"):
+        path = base / text
+        if not path.is_dir():
+            field.fail(f"{path} is not a directory that is there")
+        return {name: str(path)}
+    if name == "syslog" and not is_syslog_address(text):
+        field.fail(f"{text!r} is not udp://HOST:PORT, tcp://HOST:PORT or unix:///PATH")
+    if name == "stdout" and not field.flag(default=False):
+        return {}
+    return {name: text}
 
 
 def camel(name: str) -> str:

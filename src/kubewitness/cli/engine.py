@@ -25,12 +25,13 @@ from kubewitness.event.filter import PLAIN
 from kubewitness.event.items import KUBE_APISERVER, Damage
 from kubewitness.look.query.account import Account, FileAccount
 from kubewitness.look.query.lockdown import QueryError
-from kubewitness.look.query.run import NO_WEIGHTS, Answer, Events, Weights, open_events
-from kubewitness.look.query.source import Input, SourceError
+from kubewitness.look.query.source import Input, SourceError, find_inputs
 
 if TYPE_CHECKING:
     from kubewitness.event.types import Event
     from kubewitness.look.query.find import Found
+    from kubewitness.look.query.prefilter import Picker
+    from kubewitness.look.query.run import Answer, Events, Weights
 
 Stages: TypeAlias = Literal["latest", "all"]
 
@@ -48,7 +49,7 @@ class Facts:
 class Rows:
     """The rows of an answer, with the names of their columns and which of them are numbers."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: "Answer") -> None:
         self._answer = answer
         self.names = answer.columns
         self.are_numbers = [kind.endswith("INT") or kind in _NUMBERS for kind in answer.types]
@@ -75,7 +76,7 @@ class Log:
 
     def __init__(
         self,
-        events: Events,
+        events: "Events",
         conditions: Callable[[expr_logic.Facts], Condition],
         stages: Stages,
         *,
@@ -85,8 +86,7 @@ class Log:
 
         Files that look like kube-apiserver's own get the short condition; where that proves wrong, the full one.
         """
-        size_bytes = sum(one.size_bytes for one in events.inputs)
-        self._checks_all = checks_all or size_bytes < _SMALL_BYTES
+        self._checks_all = checks_all or _is_small(events.inputs)
         self._events = events
         self._conditions = conditions
         self.is_store = any(one.is_store for one in events.inputs)
@@ -113,7 +113,7 @@ class Log:
         read = _bytes_read() - self._read_before
         return max(self._events.fraction or 0, min(read / total, _NEARLY)) if total and read else None
 
-    def query(self, statement: str, *, stages: Stages | None = None, weights: Weights = NO_WEIGHTS) -> Rows:
+    def query(self, statement: str, *, stages: Stages | None = None, weights: "Weights | None" = None) -> Rows:
         """Answer one SELECT over `events`, of which only what the flags mean is left; `weights`: see `Events.query`."""
         return Rows(self._ask(statement, stages or self._stages, weights=weights))
 
@@ -211,8 +211,8 @@ class Log:
         *,
         condition: Condition | None = None,
         keeps_bytes: bool = False,
-        weights: Weights = NO_WEIGHTS,
-    ) -> Answer:
+        weights: "Weights | None" = None,
+    ) -> "Answer":
         condition = condition or self._condition
         self._read_before = _bytes_read()
         try:
@@ -222,7 +222,7 @@ class Log:
                 unknown=condition.unknown,
                 stages=stages,
                 keeps_bytes=keeps_bytes,
-                weights=weights,
+                weights=weights or {},
                 filter_=None if self._checks_all and not self.is_store else condition.filter,
                 tests=_TESTED,
             )
@@ -281,25 +281,47 @@ def open_log(args: argparse.Namespace, *, stages: Stages | None = None, narrowed
     data = store_of(args)
     sources = [] if data else sources_of(args)
 
-    def conditions(facts: expr_logic.Facts) -> Condition:
-        condition = condition_of(args, facts)
-        if narrowed is None:
-            return condition
-        where, unknown = (f"({narrowed}) AND ({one})" for one in (condition.where, condition.unknown))
-        return replace(condition, where=where, unknown=unknown, is_of_flags=False)
+    made: dict[int, Condition] = {}  # what is relative to now stays what it was; the facts are two constants
 
-    conditions(PLAIN)  # a wrong flag is told before anything is read
+    def conditions(facts: expr_logic.Facts) -> Condition:
+        if id(facts) not in made:
+            condition = condition_of(args, facts)
+            if narrowed is not None:
+                where, unknown = (f"({narrowed}) AND ({one})" for one in (condition.where, condition.unknown))
+                condition = replace(condition, where=where, unknown=unknown, is_of_flags=False)
+            made[id(facts)] = condition
+        return made[id(facts)]
+
+    condition = conditions(PLAIN)  # a wrong flag is told before anything is read
+    chosen: Stages = stages or ("all" if getattr(args, "stages", "latest") == "all" else "latest")
+    checks_all: bool = getattr(args, "account", False)
     try:
         if data:
             from kubewitness.look.query.store import open_store
 
             events: Events = open_store(data, args.cluster)
         else:
-            events = open_events(sources, cluster=args.cluster)
+            inputs = find_inputs(sources)
+            picker = None if checks_all or _is_small(inputs) else _begin(inputs, condition, chosen)
+            from kubewitness.look.query import run
+
+            events = run.Events(inputs, args.cluster, picker=picker)
     except SourceError as error:
         raise UserError(str(error)) from error
-    chosen: Stages = "all" if getattr(args, "stages", "latest") == "all" else "latest"
-    return Log(events, conditions, stages or chosen, checks_all=getattr(args, "account", False))
+    return Log(events, conditions, chosen, checks_all=checks_all)
+
+
+def _is_small(inputs: Iterable[Input]) -> bool:
+    return sum(one.size_bytes for one in inputs) < _SMALL_BYTES
+
+
+def _begin(inputs: Sequence[Input], condition: Condition, stages: Stages) -> "Picker":
+    """Begin to search for the lines that can match, while what is needed to judge them is loaded."""
+    from kubewitness.look.query.prefilter import Picker
+
+    picker = Picker(inputs)
+    picker.begin(condition.filter, joins_stages=stages == "latest")
+    return picker
 
 
 def _report(one: Input, account: FileAccount) -> SourceReport:

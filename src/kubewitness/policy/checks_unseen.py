@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from kubewitness.event.types import Level, Stage
 from kubewitness.policy.findings import Context, Do, Edit, Finding, Fix, Mode, Path, check
 from kubewitness.policy.prove.describe import request_text
+from kubewitness.policy.prove.topics import Decided
 from kubewitness.policy.subjects import (
     EXEC_LIKE,
     READS,
@@ -148,6 +149,9 @@ def hidden_actions(context: Context) -> Iterator[Finding]:
         example = request_text(hidden[0][1])
         who = who_text(rule)
         fix = _uncover(context, index, [number for number, _ in hidden])
+        named = sorted({name for one in rule.resources for name in one.resource_names})
+        if named and all(one.resource_names for one in rule.resources):
+            shown += f" named {', '.join(named[:_MOST])}"
         if who:
             message = (
                 f"level None hides {shown} by {who} (for example {example}): whoever steals that identity is unseen"
@@ -218,7 +222,7 @@ def half_of_exec(context: Context) -> Iterator[Finding]:
         less = [
             decided
             for decided in asked(context, [(_narrow(rule, (verb,), named),)])
-            if _level(context, decided.rule_index) < rule.level
+            if _is_later(decided, index) and _level(context, decided.rule_index) < rule.level
         ]
         if not less:
             continue
@@ -247,6 +251,11 @@ def _level(context: Context, index: int | None) -> Level:
     if context.policy is None or index is None:
         return Level.NONE
     return context.policy.rules[index].level
+
+
+def _is_later(decided: Decided, index: int) -> bool:
+    """Whether a request comes past this rule: what an earlier one decides is meant to be an exception."""
+    return decided.rule_index is None or decided.rule_index > index
 
 
 def _by(context: Context, index: int | None) -> str:
@@ -279,7 +288,8 @@ def _changed_otherwise(context: Context, index: int, rule: PolicyRule) -> Iterat
     names = ["pods/ephemeralcontainers", "pods/resize"]
     verbs = ("update", "patch")
     scope = _narrow(rule, verbs, names)
-    less = [d for d in asked(context, [(scope,)]) if _level(context, d.rule_index) < Level.REQUEST]
+    found = asked(context, [(scope,)])
+    less = [d for d in found if _is_later(d, index) and _level(context, d.rule_index) < Level.REQUEST]
     if not less:
         return
     index_less = less[0].rule_index
@@ -312,7 +322,8 @@ def _siblings(context: Context, index: int, at: int, named: list[str]) -> Iterat
     if not others:
         return
     scope = _narrow(rule, rule.verbs, others)
-    elsewhere = [d for d in asked(context, [(scope,)]) if _level(context, d.rule_index) is not rule.level]
+    found = asked(context, [(scope,)])
+    elsewhere = [d for d in found if _is_later(d, index) and _level(context, d.rule_index) is not rule.level]
     if not elsewhere:
         return
     message = (

@@ -287,6 +287,10 @@ def _subresources(resource: builtin.Resource) -> str:
     return f"{resource.name} have {', '.join(resource.subresources)}"
 
 
+# kinds that are sent to a subresource of another
+_KINDS_BELOW = {"tokenrequest": "serviceaccounts/token", "eviction": "pods/eviction"}
+
+
 def _unknown_resource(context: Context, path: Path, given: GroupResources, word: str, rest: str) -> Iterator[Finding]:
     group = given.group
     shown = "the core group" if group == "" else f"group {group}"
@@ -303,6 +307,12 @@ def _unknown_resource(context: Context, path: Path, given: GroupResources, word:
         message = f"{word} is no resource of {shown}, so the rule never matches it"
         fix = mends.other_resource(context, path, given, meant[0].name + rest, meant[0].group) if is_sure else None
         yield context.finding(code, path, message, f'{meant[0].name} belong to group: "{meant[0].group}"', fix)
+        return
+    if word.lower().removesuffix("s") in _KINDS_BELOW:
+        message = f"{shown} has no resource {word}, so the rule never matches it"
+        kind, below = word.lower().removesuffix("s"), _KINDS_BELOW[word.lower().removesuffix("s")]
+        help_ = f"a {kind} is a create of {below}, in the core group"
+        yield context.finding("KW209", path, message, help_, mends.take_out(context, path))
         return
     near = difflib.get_close_matches(word.lower(), context.catalogue.names(group), n=1)
     fix = mends.other_resource(context, path, given, near[0] + rest) if near else None

@@ -300,6 +300,8 @@ def entry_of(event: bytes, evidence: dict[str, object]) -> bytes:
             raise WrongError("the Event was removed, and yet it is there")
         return b"\x01" + _hex(evidence["commitment"], 32)
     removed = {GROUPS[name]: str(what["state"]) for name, what in groups.items() if "state" in what}
+    if any(number < QUERY for number in removed):
+        raise WrongError("no Event is without its envelope or its outline")
     contents = contents_of(event, removed)
     contents[0] = int(str(evidence["received"])).to_bytes(8, "big") + str(evidence["source"]).encode()
     hashes = {}

@@ -146,6 +146,16 @@ class SyslogSink:
             sender.sendto(data, address)
 
 
+def is_syslog_address(text: str) -> bool:
+    """Tell whether `SyslogSink` can send there."""
+    try:
+        parts = urlsplit(text)
+        known = parts.scheme in ("udp", "tcp") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return known or (parts.scheme == "unix" and len(parts.path) > 1)
+
+
 def syslog_message(note: bytes, now: datetime, host: str, pid: int) -> bytes:
     """Write a head as a message of RFC 5424; its whole note is in the structured data."""
     told = fields_of(note)

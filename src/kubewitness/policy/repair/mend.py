@@ -9,7 +9,9 @@ fix speaks of, at a level it promises; and no request that was recorded is recor
 again after each round until no fix is left, so a second run finds nothing to do.
 """
 
-from collections.abc import Callable
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kubewitness.event.types import Level
@@ -60,28 +62,53 @@ def mend(data: bytes, check: Callable[[bytes], Report], server_version: str, lea
     """Take every fix that can be proved, of findings at least so severe. Never raises for any input."""
     taken: list[Taken] = []
     refused: dict[str, Left] = {}
+    hopeless: set[str] = set()
     report = check(data)
-    settled = 0
     seen = {data}
     while len(taken) < _MAX_FIXES:
-        if len(taken) > settled:
-            # what could not be proved of the old text may be of the new
-            settled = len(taken)
-            refused.clear()
-        before = len(taken), len(refused)
-        data = _round(data, _fixable(report, least, refused), report.document, server_version, taken, refused, seen)
-        if (len(taken), len(refused)) == before:
+        fixable = _fixable(report, least, refused, hopeless)
+        if not fixable:
             break
-        report = check(data)
+        done: list[Taken] = []
+        new = _round(data, fixable, report.document, server_version, done, refused, seen)
+        if not done:
+            continue
+        new_report = check(new)
+        idle = _idle(done, report, new_report)
+        if idle:
+            # the finding is still there: without that fix, again
+            hopeless |= idle
+            continue
+        data, report = new, new_report
+        taken += done
+        # what could not be proved of the old text may be of the new
+        refused.clear()
     left = tuple(
-        refused[key]
+        Left(finding, refused[key].why if key in refused else "it would not help")
         for finding in report.findings
-        if finding.fix is not None and (key := _key(finding.code, finding.fix)) in refused
+        if finding.fix is not None
+        and finding.severity.rank <= least.rank
+        and ((key := _key(finding.code, finding.fix)) in refused or _signature(finding) in hopeless)
     )
     return Mended(data, tuple(taken), left, report)
 
 
-def _fixable(report: Report, least: Severity, refused: dict[str, Left]) -> list[tuple[Finding, Fix]]:
+def _signature(finding: Finding) -> str:
+    """Give what a finding says, wherever it stands."""
+    return f"{finding.code} {re.sub(r'[0-9]+', '0', finding.message)}"
+
+
+def _idle(done: Sequence[Taken], before: Report, after: Report) -> set[str]:
+    """Give the signatures of findings that are not fewer after their fixes."""
+    were = Counter(_signature(finding) for finding in before.findings)
+    are = Counter(_signature(finding) for finding in after.findings)
+    tried = {_signature(one.finding) for one in done}
+    return {signature for signature in tried if are[signature] >= were[signature]}
+
+
+def _fixable(
+    report: Report, least: Severity, refused: dict[str, Left], hopeless: set[str]
+) -> list[tuple[Finding, Fix]]:
     """Give the worst findings with a fix that was not refused: what a note is about may be gone after them."""
     found = [
         (finding, finding.fix)
@@ -89,6 +116,7 @@ def _fixable(report: Report, least: Severity, refused: dict[str, Left]) -> list[
         if finding.fix is not None
         and finding.severity.rank <= least.rank
         and _key(finding.code, finding.fix) not in refused
+        and _signature(finding) not in hopeless
     ]
     worst = min((finding.severity.rank for finding, _ in found), default=0)
     return [pair for pair in found if pair[0].severity.rank == worst]
