@@ -263,8 +263,12 @@ def _kubeconfig(server="https://192.0.2.20:9443/audit", cluster="certificate-aut
     ).encode()
 
 
+def _asked(root, path=MANIFEST):
+    return Question(RootFiles(root), now=NOW, host_file=path)
+
+
 def _look(tree):
-    return check(tree.at(MANIFEST).read_bytes(), str(tree.at(MANIFEST)), Question(RootFiles(tree.root), now=NOW))
+    return check(tree.at(MANIFEST).read_bytes(), str(tree.at(MANIFEST)), _asked(tree.root))
 
 
 def _embedded(tmp_path, days=365):
@@ -471,7 +475,7 @@ def test_a_drop_in_that_hides(tmp_path):
     drop_in.parent.mkdir()
     drop_in.write_text("# x\nkube-apiserver-arg: [a=b]\n")
     config = root.at("/etc/rancher/k3s/config.yaml")
-    report = check(config.read_bytes(), str(config), Question(RootFiles(tmp_path), now=NOW))
+    report = check(config.read_bytes(), str(config), _asked(tmp_path, "/etc/rancher/k3s/config.yaml"))
     assert [(one.code, one.file, one.line) for one in report.findings] == [
         ("KW641", "/etc/rancher/k3s/config.yaml.d/10.yaml", 2)
     ]
