@@ -248,6 +248,29 @@ def test_nobody_hides_a_change_behind_a_removal(files, head, name):
         check_event(files | {event(0): forged, event(0, "tlog-proof"): b"\n".join(lines)}, 0, *head)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda told: told | {"received": "07"},
+        lambda told: told | {"received": 7},
+        lambda told: told | {"received": "-7"},
+        lambda told: told | {"source": 5},
+        lambda told: told | {"version": 2},
+        lambda told: told | {"more": ""},
+        lambda told: told | {"groups": []},
+        lambda told: told | {"groups": told["groups"] | {"more": {"salt": "00" * 16}}},
+        lambda told: {name: value for name, value in told.items() if name != "source"},
+    ],
+)
+def test_evidence_has_one_way_to_be_written(files, head, change):
+    """Another spelling of the same, or of something else, is refused."""
+    lines = files[event(0, "tlog-proof")].split(b"\n")
+    evidence, _, _, _ = bundle_verify.parse_proof(files[event(0, "tlog-proof")])
+    lines[1] = b"extra " + base64.b64encode(bundle_verify.canonical(change(evidence), indent=None))
+    with pytest.raises(BROKEN):
+        check_event(files | {event(0, "tlog-proof"): b"\n".join(lines)}, 0, *head)
+
+
 def test_another_key_is_refused(files, tmp_path):
     """A bundle that somebody signed himself is refused by who knows the key."""
     other = bundled(special(tmp_path / "data"), range(6))
