@@ -94,7 +94,8 @@ def test_forms_are_told_by_their_content(text, form):
 def test_minikube_flags():
     """Both spellings of --extra-config, over several lines."""
     setup = read_setup(
-        b"minikube start --extra-config=apiserver.audit-policy-file=/p \\\n  --extra-config 'apiserver.audit-log-path=-'\n",
+        b"minikube start --extra-config=apiserver.audit-policy-file=/p \\\n"
+        b"  --extra-config 'apiserver.audit-log-path=-'\n",
         "x",
     )
     assert {flag.name: flag.value for flag in setup.flags} == {"audit-policy-file": "/p", "audit-log-path": "-"}
