@@ -321,6 +321,20 @@ def test_an_authority_that_expires(tree, tmp_path):
         assert _codes(report) == codes
 
 
+def test_a_client_certificate_that_expires(tree, tmp_path):
+    """The receiver refuses a client whose certificate has ended: soon is a risk, past is a loss."""
+    path, _ = certificate(tmp_path, "client", "apiserver")
+    ends = dt.datetime.now(dt.UTC) + dt.timedelta(days=2)
+    user = f"client-certificate-data: {base64.b64encode(path.read_bytes()).decode()}"
+    tree.at("/etc/kubernetes/audit-webhook.yaml").write_bytes(
+        _kubeconfig(cluster="insecure-skip-tls-verify: true", user=user)
+    )
+    for days, codes in ((-60, []), (-3, ["KW667"]), (1, ["KW642"])):
+        question = Question(RootFiles(tree.root), now=ends + dt.timedelta(days=days))
+        report = check(tree.at(MANIFEST).read_bytes(), MANIFEST, question)
+        assert [code for code in _codes(report) if code != "KW653"] == codes
+
+
 @pytest.mark.parametrize(
     "text", [b"", b"[]", b"a: [", b"current-context: b\ncontexts: []\n", b"apiVersion: v1\n", b"\xff"]
 )

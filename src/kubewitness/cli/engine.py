@@ -28,6 +28,7 @@ from kubewitness.look.query.lockdown import QueryError
 from kubewitness.look.query.source import Input, SourceError, find_inputs
 
 if TYPE_CHECKING:
+    from kubewitness.event.expr_values import Context
     from kubewitness.event.types import Event
     from kubewitness.look.query.find import Found
     from kubewitness.look.query.prefilter import Picker
@@ -160,23 +161,30 @@ class Log:
 
     def why_unknown(self) -> tuple[Counter[str], int]:
         """Give the reasons why answers are unknown, counted over the first such requests, and how many those are."""
-        from kubewitness.event.decode import Record, read_all
+        from kubewitness.event.decode import decode_tolerant
+        from kubewitness.event.expr_values import Context
         from kubewitness.event.filter import why_unknown
 
         condition = replace(self._condition, where=self._condition.unknown, unknown="FALSE")
-        answer = self._ask(select(["_row"], limit=_EXPLAINED), self._stages, condition=condition, keeps_bytes=True)
-        raw = answer.exact_bytes([row for (row,) in answer])
-        found = [found for found in read_all((line + b"\n" for line in raw), "") if isinstance(found, Record)]
+        columns = ["_row", "dialect", "redacted"]
+        answer = self._ask(select(columns, limit=_EXPLAINED), self._stages, condition=condition, keeps_bytes=True)
+        rows = list(answer)
         reasons: Counter[str] = Counter()
-        for record in found:
+        count = 0
+        for (_, dialect, redacted), raw in zip(rows, answer.exact_bytes([row[0] for row in rows]), strict=True):
+            read = decode_tolerant(raw)
+            if isinstance(read, str):
+                continue
+            event, count = read[0], count + 1
+            context = Context(dialect=dialect, redacted=tuple(redacted) if redacted else None)
             # a field that a flag and --where both name is told once
             reasons.update(
                 {
-                    *why_unknown(condition.filter, record.event),
-                    *(f"{path}: {words}" for path in condition.named if (words := _lacking(path, record.event))),
+                    *why_unknown(condition.filter, event, context),
+                    *(f"{path}: {words}" for path in condition.named if (words := _lacking(path, event, context))),
                 }
             )
-        return reasons, len(found)
+        return reasons, count
 
     def facts(self) -> Facts:
         """Say what the last question read."""
@@ -246,14 +254,14 @@ def _is_plain(account: Account) -> bool:
     return all(name == KUBE_APISERVER for file in account.files for name, count in file.dialects.items() if count)
 
 
-def _lacking(path: str, event: "Event") -> str | None:
+def _lacking(path: str, event: "Event", context: "Context") -> str | None:
     """Say why this Event could not hold a field; None if it holds it, or could have."""
     from kubewitness.event.derive import expand
     from kubewitness.event.expr import Ref
     from kubewitness.event.expr_evaluate import evaluate
     from kubewitness.event.recordable import why
 
-    return why(path, event) if evaluate(expand(Ref(path)), event) is None else None
+    return why(path, event, context) if evaluate(expand(Ref(path)), event, context) is None else None
 
 
 def select(columns: Iterable[str], *, in_time: bool = True, limit: int | None = None) -> str:

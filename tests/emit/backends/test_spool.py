@@ -118,6 +118,31 @@ def test_a_cursor_that_is_lost_costs_no_item(tmp_path: Path, cursor: bytes | Non
     spool.close()
 
 
+@pytest.mark.parametrize("is_failed", [False, True])
+def test_a_file_may_be_synced_while_it_grows_and_rotates(tmp_path: Path, is_failed: bool) -> None:
+    """Whoever syncs holds the file open, however often others have gone on to the next one."""
+    spool = opened(tmp_path)
+    assert spool.begin_sync() is None
+    spool.append([b"a" * 150])
+    file = spool.begin_sync()
+    assert file is not None
+    assert spool.begin_sync() is None
+    spool.append([b"b" * 150])
+    spool.append([b"c" * 150])
+    file.sync()
+    spool.end_sync(is_failed=is_failed)
+    with pytest.raises(ValueError, match="negative integer"):
+        file.sync()
+    spool.append([b"d"])
+    file = spool.begin_sync()
+    assert file is not None
+    spool.end_sync(is_failed=is_failed)
+    spool.append([b"e"])
+    assert len(list(tmp_path.glob("*.spool"))) == (3 if is_failed else 2)
+    assert rest(spool) == [b"a" * 150, b"b" * 150, b"c" * 150, b"d", b"e"]
+    spool.close()
+
+
 def test_two_processes_do_not_share_a_spool(tmp_path: Path) -> None:
     """The second is refused when it starts."""
     (tmp_path / "w.yaml").write_text(

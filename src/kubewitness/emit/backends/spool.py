@@ -240,11 +240,19 @@ class Spooled:
         if self._sync_ns is None or self._sync_ns > now_ns:
             return
         self._sync_ns = None
+        # requests append meanwhile: a slow disk is not theirs to wait for
+        with self._courier.lock:
+            file = self._spool.begin_sync()
+        if file is None:
+            return
+        is_failed = False
         try:
-            with self._courier.lock:
-                self._spool.sync()
+            file.sync()
         except OSError as exc:
+            is_failed = True
             self._tell(f"the audit spool could not be synced: {reason_of(exc)}")
+        with self._courier.lock:
+            self._spool.end_sync(is_failed=is_failed)
 
     def _deliver(self, now_ns: int) -> None:
         was = self._courier.reason
