@@ -1,12 +1,14 @@
 """Auditing is turned on in each distribution's own form, once; what would hide the log is refused."""
 
 import dataclasses
+import json
 
 import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kubewitness.apiserver import podedit
 from kubewitness.apiserver.apply import apply, undo
 from kubewitness.apiserver.distros import DISTROS
 from kubewitness.apiserver.enable import plan
@@ -96,6 +98,28 @@ def test_values_that_are_there_stay_unless_asked_for(tmp_path):
     assert asked.files[-1].after.count(b"maxage") == 1
 
 
+@pytest.mark.parametrize("metadata", ["keep", "annotations: {}", "annotations:", "none"])
+def test_another_policy_makes_the_kubelet_restart_the_server(metadata, tmp_path):
+    """The server reads its policy only at start, the kubelet looks only at the manifest: so the manifest notes it."""
+    root = machine("kubeadm", tmp_path)
+    manifest = root.at(MANIFEST)
+    if metadata != "keep":
+        start, end = KUBEADM.index("  annotations:"), KUBEADM.index("  labels:")
+        middle = "" if metadata == "none" else f"  {metadata}\n"
+        manifest.write_text(KUBEADM[:start] + middle + KUBEADM[end:])
+    apply(plan("kubeadm", WANTED, root), root)
+    assert podedit.ANNOTATION not in manifest.read_text(), "the first time the flags change"
+    other = dataclasses.replace(WANTED, policy=POLICY + b"# other\n")
+    notes = set()
+    for wanted in (other, WANTED):
+        changed = plan("kubeadm", wanted, root)
+        assert [file.path for file in changed.changed] == ["/etc/kubernetes/audit-policy.yaml", MANIFEST]
+        apply(changed, root)
+        assert plan("kubeadm", wanted, root).changed == ()
+        notes.add(yaml.safe_load(manifest.read_text())["metadata"]["annotations"][podedit.ANNOTATION])
+    assert len(notes) == 2
+
+
 def test_mounts_that_lead_there_are_used(tmp_path):
     """Policy and log under directories that are mounted need no mount; they go where these lie on the host."""
     text = KUBEADM.replace("    volumeMounts:\n", "    volumeMounts:\n    - {mountPath: /audit, name: mine}\n").replace(
@@ -120,6 +144,12 @@ def test_flags_in_args_go_to_args(tmp_path):
     container = _pod(_kubeadm(tmp_path, text))["containers"][0]
     assert container["command"] == ["kube-apiserver"]
     assert "--audit-log-maxage=30" in container["args"]
+
+
+def test_a_manifest_in_json(tmp_path):
+    """The kubelet takes JSON too: it becomes what the same manifest in YAML becomes, and stays JSON."""
+    in_json = _kubeadm(tmp_path / "a", json.dumps(yaml.safe_load(KUBEADM), indent=2)).files[-1].after
+    assert json.loads(in_json) == yaml.safe_load(_kubeadm(tmp_path / "b", KUBEADM).files[-1].after)
 
 
 def test_a_pod_without_mounts(tmp_path):

@@ -37,19 +37,38 @@ def log(tmp_path):
 
 def test_an_answer_of_the_old_server_is_not_enough(log):
     """The probe is well from the start; only when the log grows is the server believed."""
-    clock, before = Clock(), LogState.of(log)
-    assert wait(lambda: "", log, before, 10, clock.now, clock.pause) == f"nothing was written to {log}"
+    clock, before = Clock(), LogState.of(log.with_name("none"))
+    log.unlink()
+    assert wait(lambda: "", log, before, 10, clock.now, clock.pause, lambda: False) == f"nothing was written to {log}"
     clock = Clock()
-    clock.at[3.0] = lambda: log.write_text("old\nnew\n")
-    assert wait(lambda: "", log, before, 10, clock.now, clock.pause) == ""
+    clock.at[3.0] = lambda: log.write_text("new\n")
+    assert wait(lambda: "", log, before, 10, clock.now, clock.pause, lambda: False) == ""
     assert 3.0 <= clock.time < 5.0
+
+
+def test_the_old_server_writes_on(log):
+    """Where there was a log, growth is no proof: the old server must have been away, or the process be another."""
+    before = LogState.of(log)
+    log.write_text("old\nold too\n")
+    clock = Clock()
+    said = wait(lambda: "", log, before, 5, clock.now, clock.pause, lambda: False)
+    assert said == "the server that ran before is still running"
+    clock = Clock()
+    assert (
+        wait(lambda: "refused" if 2 < clock.time < 4 else "", log, before, 9, clock.now, clock.pause, lambda: False)
+        == ""
+    )
+    assert clock.time >= 4
+    clock = Clock()
+    assert wait(lambda: "", log, before, 9, clock.now, clock.pause, lambda: clock.time > 3) == ""
+    assert clock.time > 3
 
 
 def test_ready_once_is_not_ready(log):
     """A server that answers and falls over again is not well; the last reason is given."""
     clock, before = Clock(), LogState(0, 0)
     answers = iter(["", "refused"] * 100)
-    assert wait(lambda: next(answers), log, before, 5, clock.now, clock.pause) in ("refused", "")
+    assert wait(lambda: next(answers), log, before, 5, clock.now, clock.pause, lambda: False) in ("refused", "")
     assert clock.time >= 5
 
 

@@ -200,3 +200,25 @@ def test_the_page_of_metrics_is_complete(tmp_path: Path) -> None:
         name for name in re.findall(r"^# TYPE (kubewitness_\w+)", text, re.MULTILINE) if not name.endswith("_created")
     }
     assert set(re.findall(r"`(kubewitness_\w+)`", page)) == real
+
+
+def test_sighup_reads_who_may_come_in(tmp_path: Path) -> None:
+    """A client that is taken out of the configuration is refused after SIGHUP, also on an open connection."""
+    import os
+    import signal
+
+    site = Site(tmp_path)
+    with serving(site) as server, server.client("a") as client:
+        assert client.post(event_list(event(1)))[0] == 200
+        site.config.write_text(site.config.read_text().replace("commonName: apiserver a", "commonName: another"))
+        os.kill(server.pid, signal.SIGHUP)
+        said = server.wait_for("reloaded")
+        assert said["files"] == "kubewitness.yaml"
+        assert client.post(event_list(event(2)))[0] == 403
+        site.config.write_text(site.config.read_text().replace("operate: '127.0.0.1:0'", "operate: off"))
+        os.kill(server.pid, signal.SIGHUP)
+        assert server.wait_for("restart_needed")["changed"] == ["operate"]
+    assert site.lines() == [event(1)]
+    reloads = [entry for entry in site.operator() if entry["verb"] == "reload"]
+    assert len(reloads) >= 2
+    assert '"kubewitness.io/files": "kubewitness.yaml"' in json.dumps(reloads[0])

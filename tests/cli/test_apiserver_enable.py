@@ -291,6 +291,14 @@ def test_wait_proves_that_the_server_is_back(enable, kubelet):
     assert "the server is ready and writes its log" in done.out
 
 
+def test_wait_for_another_policy(enable, kubelet):
+    """A policy that changes later: the kubelet starts the server anew, and the old one's log is not taken for proof."""
+    assert enable("--preset", "metadata", "--wait", "30", "--url", kubelet.url).code == 0
+    done = enable("--preset", "recommended", "--wait", "30", "--url", kubelet.url)
+    assert done.code == 0, done.err
+    assert kubelet.starts == 2
+
+
 def test_wait_puts_everything_back_when_the_server_is_not(enable, kubelet, tmp_path):
     """A policy that breaks between check and start: the server does not come back, every byte does; exit code 5."""
     policy = tmp_path / "etc/kubernetes/audit-policy.yaml"

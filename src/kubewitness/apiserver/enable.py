@@ -5,6 +5,7 @@ Plan how auditing is turned on: for each distribution, in its own documented for
 asked for; mounts that already lead to the policy or the log are used. Run on its own result it plans no change.
 """
 
+import hashlib
 import re
 from collections.abc import Callable, Mapping
 
@@ -87,7 +88,11 @@ def _kubeadm(distro: Distro, config: str, wanted: Wanted, host: Host) -> Plan:
         document = podedit.mount_file(document, path, "audit-webhook", config)
         at = podedit.host_path(document, path)
         files.append(NewFile(at, host.read(at), wanted.webhook))
-    document = podedit.set_flags(document, effective)  # last: until here every line is where the person sees it
+    document = podedit.set_flags(document, effective)  # until here every line is where the person sees it
+    # a server that runs already reads its files only when it starts, and the kubelet looks only at the manifest
+    is_stale = document.text == before.decode("utf-8", "replace") and any(file.is_changed for file in files)
+    digest = hashlib.sha256(b"\0".join(file.after for file in files)).hexdigest()[:16]
+    document = podedit.annotate(document, f"sha256-{digest}", is_needed=is_stale)
     files.append(NewFile(config, before, document.text.encode()))
     advice = (distro.restart, _for_upgrades(document, effective))
     return Plan(distro.name, directories, tuple(files), config, policy, "" if log == "-" else log, advice)

@@ -1,8 +1,8 @@
 """
 Prove that a kube-apiserver came back after a change: its log has grown, then it says twice that it is ready.
 
-Before the restart the old server still answers, so an answer alone proves nothing; a log that grew was written by a
-server that has read the new flags. Clock and pause are handed in.
+Before the restart the old server still answers, so an answer alone proves nothing; a log that was not there before and
+grows was written by a server that has read the new flags. Clock and pause are handed in.
 """
 
 import http.client
@@ -16,6 +16,7 @@ from pathlib import Path
 PATHS = ("/livez", "/readyz")
 _ANSWER_S = 10.0
 _PAUSE_S = 0.5
+_ENOUGH = 2
 Probe = Callable[[], str]
 
 
@@ -41,16 +42,23 @@ class LogState:
 
 
 def wait(probe: Probe, log: Path | None, before: LogState, within_s: float, now: Callable[[], float],
-         pause: Callable[[float], None]) -> str:  # fmt: skip
-    """Wait until the server is well; give "" or why it is not."""
-    deadline, good, why = now() + within_s, 0, "nothing was tried"
+         pause: Callable[[float], None], has_restarted: Callable[[], bool]) -> str:  # fmt: skip
+    """Wait until the server is well; give "" or why it is not.
+
+    Where there was a log before, the old server may still write it: then the new one is believed only once the old one
+    was seen to be away, or `has_restarted` says so.
+    """
+    deadline, good, why, was_away = now() + within_s, 0, "nothing was tried", before.size == 0
     while now() < deadline:
+        answer = probe()
+        was_away = was_away or bool(answer) or has_restarted()
         if log is not None and not LogState.of(log).has_grown_since(before):
-            why = f"nothing was written to {log}"
+            why, good = f"nothing was written to {log}" + (f"; {answer}" if answer else ""), 0
+        elif not was_away:
+            why, good = "the server that ran before is still running", 0
         else:
-            why = probe()
-            good = 0 if why else good + 1
-            if good == 2:
+            why, good = answer, 0 if answer else good + 1
+            if good == _ENOUGH:
                 return ""
         pause(_PAUSE_S)
     return why

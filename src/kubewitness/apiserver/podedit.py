@@ -52,6 +52,28 @@ def host_path(document: Document, path: str) -> str:
     return pod(document, "").host_path(path) or path
 
 
+ANNOTATION = "kubewitness/audit-files"
+
+
+def annotate(document: Document, digest: str, *, is_needed: bool) -> Document:
+    """Note what the mounted files hold: another note makes the kubelet start the server anew, another file does not."""
+    place = ("metadata", "annotations")
+    present = document.text_at((*place, ANNOTATION))
+    if present == digest or (present is None and not is_needed):
+        return document
+    if present is not None:
+        return yamltext.replace(document, (*place, ANNOTATION), digest)
+    node = document.node(place)
+    if node is None:
+        above = document.node(("metadata",))
+        if above is None:
+            return yamltext.put(document, (), "metadata", {"annotations": {ANNOTATION: digest}})
+        return yamltext.put(document, ("metadata",), "annotations", {ANNOTATION: digest})
+    if yamltext.is_null(node) or not node.value:
+        return yamltext.replace(document, place, {ANNOTATION: digest})
+    return yamltext.put(document, place, ANNOTATION, digest)
+
+
 def mount_file(document: Document, path: str, name: str, file: str) -> Document:
     """See that the server has this file, to read. Raises PlanError, EditError."""
     setup = pod(document, file)

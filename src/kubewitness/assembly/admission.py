@@ -54,7 +54,8 @@ class AdmissionWatch:
 
     def reload(self) -> None:
         """Read all again."""
-        self._seen = self._look()
+        before, self._seen = self._seen, self._look()
+        changed = " ".join(sorted(path.name for path, stamp in self._seen.items() if before.get(path) != stamp))
         try:
             config = self._config
             if config.file is not None:
@@ -64,13 +65,14 @@ class AdmissionWatch:
         except ConfigError as exc:
             self._host.metrics.reload_failed.set(1)
             self._host.log.error("reload_failed", error=str(exc))  # noqa: TRY400 - a line of ours, without a traceback
-            self._host.record("reload", code=500, error=str(exc)[:500])
+            self._host.record("reload", code=500, files=changed, error=str(exc)[:500])
             return
         self._config, self.admission = config, admitted
+        self._seen = self._look()  # the new configuration may name other files
         self._accept()
         self._host.admit()
-        self._host.log.info("reloaded")
-        self._host.record("reload", certificate_ends=self._ends())
+        self._host.log.info("reloaded", files=changed)
+        self._host.record("reload", files=changed, certificate_ends=self._ends())
 
     def _accept(self) -> None:
         metrics = self._host.metrics
@@ -91,11 +93,11 @@ class AdmissionWatch:
         if changed:
             self._host.log.warning("restart_needed", changed=changed)
 
-    def _look(self) -> list[tuple[int, int, int]]:
+    def _look(self) -> dict[Path, tuple[int, int, int]]:
         files = self._config.files
         if self._config.file is not None:
             files = [*files, self._config.file]
-        return [_stamp(path) for path in files]
+        return {path: _stamp(path) for path in files}
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:

@@ -9,6 +9,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from kubewitness.keep.index.maker import IndexMaker
+from kubewitness.keep.index.manifest import INDEX
 from kubewitness.look.query.tabulate import DuckTabulator
 
 if TYPE_CHECKING:
@@ -18,11 +19,13 @@ if TYPE_CHECKING:
 _BATCH, _FILE, _MEMORY = 192 << 20, 256 << 20, 1024 << 20
 
 
-def catch_up(root: "DiskDirectory", cluster: str, told: Callable[[int], None] = lambda _: None) -> "Manifest":
+def catch_up(
+    root: "DiskDirectory", cluster: str, told: Callable[[int], None] = lambda _: None, *, name: str = INDEX
+) -> "Manifest":
     """Index all that a log holds, in files as large as they get. Raises BlockingIOError, OSError."""
     with (
         closing(DuckTabulator(cluster, memory_bytes=_MEMORY)) as tabulator,
-        closing(IndexMaker(root, tabulator, batch_bytes=_BATCH, file_bytes=_FILE)) as maker,
+        closing(IndexMaker(root, tabulator, batch_bytes=_BATCH, file_bytes=_FILE, name=name)) as maker,
     ):
         maker.advance(is_final=True, told=told)
         maker.settle()

@@ -222,9 +222,11 @@ def _undo(distro: str, root: "Root") -> int:
 def _do(args: argparse.Namespace, planned: "Plan", root: "Root") -> int:
     from kubewitness.apiserver.apply import apply
     from kubewitness.apiserver.health import LogState
+    from kubewitness.apiserver.hostfiles import running
 
     log = root.at(planned.log) if planned.log else None
     before = LogState(0, 0) if log is None else LogState.of(log)
+    old = {process.pid for process in running()}
     apply(planned, root)
     for file in planned.changed:
         _say(f"{'wrote' if file.before is None else 'changed'} {printable(file.path)}")
@@ -233,7 +235,7 @@ def _do(args: argparse.Namespace, planned: "Plan", root: "Root") -> int:
         _say(f"auditing is on already: {printable(planned.config or planned.policy)} needs no change")
         return ExitCode.OK
     if args.wait is not None:
-        _prove(args, planned, root, log, before)
+        _prove(args, planned, root, log, before, old)
     _check(planned, root)
     _say("")
     for text in planned.advice:
@@ -258,10 +260,13 @@ def _check(planned: "Plan", root: "Root") -> None:
             _say(line)
 
 
-def _prove(args: argparse.Namespace, planned: "Plan", root: "Root", log: Path | None, before: object) -> None:
+def _prove(
+    args: argparse.Namespace, planned: "Plan", root: "Root", log: Path | None, before: object, old: set[int]
+) -> None:
     """Wait until the server is well; put everything back when it is not. Raises UserError."""
     from kubewitness.apiserver.apply import undo
     from kubewitness.apiserver.health import LogState, kubectl_probe, url_probe, wait
+    from kubewitness.apiserver.hostfiles import running
 
     if not isinstance(before, LogState):
         raise TypeError(before)
@@ -272,10 +277,15 @@ def _prove(args: argparse.Namespace, planned: "Plan", root: "Root", log: Path | 
     )
     if planned.distro != "kubeadm":
         _say(f"restart it now, in another terminal: {planned.advice[0]}")
+
+    def has_restarted() -> bool:
+        now = {process.pid for process in running()}
+        return bool(old and now) and not now & old
+
     _say(f"waiting up to {args.wait:.0f} s for the server ...")
     sys.stdout.flush()
     try:
-        why = wait(probe, log, before, args.wait, time.monotonic, time.sleep)
+        why = wait(probe, log, before, args.wait, time.monotonic, time.sleep, has_restarted)
     except KeyboardInterrupt:
         why = "interrupted"
     if why:

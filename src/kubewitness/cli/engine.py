@@ -25,12 +25,14 @@ from kubewitness.event.filter import PLAIN
 from kubewitness.event.items import KUBE_APISERVER, Damage
 from kubewitness.look.query.account import Account, FileAccount
 from kubewitness.look.query.lockdown import QueryError
-from kubewitness.look.query.run import NO_WEIGHTS, Answer, Events, Weights, open_events
-from kubewitness.look.query.source import Input, SourceError
+from kubewitness.look.query.source import Input, SourceError, find_inputs
 
 if TYPE_CHECKING:
+    from kubewitness.event.expr_values import Context
     from kubewitness.event.types import Event
     from kubewitness.look.query.find import Found
+    from kubewitness.look.query.prefilter import Picker
+    from kubewitness.look.query.run import Answer, Events, Weights
 
 Stages: TypeAlias = Literal["latest", "all"]
 
@@ -48,7 +50,7 @@ class Facts:
 class Rows:
     """The rows of an answer, with the names of their columns and which of them are numbers."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: "Answer") -> None:
         self._answer = answer
         self.names = answer.columns
         self.are_numbers = [kind.endswith("INT") or kind in _NUMBERS for kind in answer.types]
@@ -75,7 +77,7 @@ class Log:
 
     def __init__(
         self,
-        events: Events,
+        events: "Events",
         conditions: Callable[[expr_logic.Facts], Condition],
         stages: Stages,
         *,
@@ -85,8 +87,7 @@ class Log:
 
         Files that look like kube-apiserver's own get the short condition; where that proves wrong, the full one.
         """
-        size_bytes = sum(one.size_bytes for one in events.inputs)
-        self._checks_all = checks_all or size_bytes < _SMALL_BYTES
+        self._checks_all = checks_all or _is_small(events.inputs)
         self._events = events
         self._conditions = conditions
         self.is_store = any(one.is_store for one in events.inputs)
@@ -113,7 +114,7 @@ class Log:
         read = _bytes_read() - self._read_before
         return max(self._events.fraction or 0, min(read / total, _NEARLY)) if total and read else None
 
-    def query(self, statement: str, *, stages: Stages | None = None, weights: Weights = NO_WEIGHTS) -> Rows:
+    def query(self, statement: str, *, stages: Stages | None = None, weights: "Weights | None" = None) -> Rows:
         """Answer one SELECT over `events`, of which only what the flags mean is left; `weights`: see `Events.query`."""
         return Rows(self._ask(statement, stages or self._stages, weights=weights))
 
@@ -160,23 +161,30 @@ class Log:
 
     def why_unknown(self) -> tuple[Counter[str], int]:
         """Give the reasons why answers are unknown, counted over the first such requests, and how many those are."""
-        from kubewitness.event.decode import Record, read_all
+        from kubewitness.event.decode import decode_tolerant
+        from kubewitness.event.expr_values import Context
         from kubewitness.event.filter import why_unknown
 
         condition = replace(self._condition, where=self._condition.unknown, unknown="FALSE")
-        answer = self._ask(select(["_row"], limit=_EXPLAINED), self._stages, condition=condition, keeps_bytes=True)
-        raw = answer.exact_bytes([row for (row,) in answer])
-        found = [found for found in read_all((line + b"\n" for line in raw), "") if isinstance(found, Record)]
+        columns = ["_row", "dialect", "redacted"]
+        answer = self._ask(select(columns, limit=_EXPLAINED), self._stages, condition=condition, keeps_bytes=True)
+        rows = list(answer)
         reasons: Counter[str] = Counter()
-        for record in found:
+        count = 0
+        for (_, dialect, redacted), raw in zip(rows, answer.exact_bytes([row[0] for row in rows]), strict=True):
+            read = decode_tolerant(raw)
+            if isinstance(read, str):
+                continue
+            event, count = read[0], count + 1
+            context = Context(dialect=dialect, redacted=tuple(redacted) if redacted else None)
             # a field that a flag and --where both name is told once
             reasons.update(
                 {
-                    *why_unknown(condition.filter, record.event),
-                    *(f"{path}: {words}" for path in condition.named if (words := _lacking(path, record.event))),
+                    *why_unknown(condition.filter, event, context),
+                    *(f"{path}: {words}" for path in condition.named if (words := _lacking(path, event, context))),
                 }
             )
-        return reasons, len(found)
+        return reasons, count
 
     def facts(self) -> Facts:
         """Say what the last question read."""
@@ -211,8 +219,8 @@ class Log:
         *,
         condition: Condition | None = None,
         keeps_bytes: bool = False,
-        weights: Weights = NO_WEIGHTS,
-    ) -> Answer:
+        weights: "Weights | None" = None,
+    ) -> "Answer":
         condition = condition or self._condition
         self._read_before = _bytes_read()
         try:
@@ -222,7 +230,7 @@ class Log:
                 unknown=condition.unknown,
                 stages=stages,
                 keeps_bytes=keeps_bytes,
-                weights=weights,
+                weights=weights or {},
                 filter_=None if self._checks_all and not self.is_store else condition.filter,
                 tests=_TESTED,
             )
@@ -246,14 +254,14 @@ def _is_plain(account: Account) -> bool:
     return all(name == KUBE_APISERVER for file in account.files for name, count in file.dialects.items() if count)
 
 
-def _lacking(path: str, event: "Event") -> str | None:
+def _lacking(path: str, event: "Event", context: "Context") -> str | None:
     """Say why this Event could not hold a field; None if it holds it, or could have."""
     from kubewitness.event.derive import expand
     from kubewitness.event.expr import Ref
     from kubewitness.event.expr_evaluate import evaluate
     from kubewitness.event.recordable import why
 
-    return why(path, event) if evaluate(expand(Ref(path)), event) is None else None
+    return why(path, event, context) if evaluate(expand(Ref(path)), event, context) is None else None
 
 
 def select(columns: Iterable[str], *, in_time: bool = True, limit: int | None = None) -> str:
@@ -281,25 +289,47 @@ def open_log(args: argparse.Namespace, *, stages: Stages | None = None, narrowed
     data = store_of(args)
     sources = [] if data else sources_of(args)
 
-    def conditions(facts: expr_logic.Facts) -> Condition:
-        condition = condition_of(args, facts)
-        if narrowed is None:
-            return condition
-        where, unknown = (f"({narrowed}) AND ({one})" for one in (condition.where, condition.unknown))
-        return replace(condition, where=where, unknown=unknown, is_of_flags=False)
+    made: dict[int, Condition] = {}  # what is relative to now stays what it was; the facts are two constants
 
-    conditions(PLAIN)  # a wrong flag is told before anything is read
+    def conditions(facts: expr_logic.Facts) -> Condition:
+        if id(facts) not in made:
+            condition = condition_of(args, facts)
+            if narrowed is not None:
+                where, unknown = (f"({narrowed}) AND ({one})" for one in (condition.where, condition.unknown))
+                condition = replace(condition, where=where, unknown=unknown, is_of_flags=False)
+            made[id(facts)] = condition
+        return made[id(facts)]
+
+    condition = conditions(PLAIN)  # a wrong flag is told before anything is read
+    chosen: Stages = stages or ("all" if getattr(args, "stages", "latest") == "all" else "latest")
+    checks_all: bool = getattr(args, "account", False)
     try:
         if data:
             from kubewitness.look.query.store import open_store
 
             events: Events = open_store(data, args.cluster)
         else:
-            events = open_events(sources, cluster=args.cluster)
+            inputs = find_inputs(sources)
+            picker = None if checks_all or _is_small(inputs) else _begin(inputs, condition, chosen)
+            from kubewitness.look.query import run
+
+            events = run.Events(inputs, args.cluster, picker=picker)
     except SourceError as error:
         raise UserError(str(error)) from error
-    chosen: Stages = "all" if getattr(args, "stages", "latest") == "all" else "latest"
-    return Log(events, conditions, stages or chosen, checks_all=getattr(args, "account", False))
+    return Log(events, conditions, chosen, checks_all=checks_all)
+
+
+def _is_small(inputs: Iterable[Input]) -> bool:
+    return sum(one.size_bytes for one in inputs) < _SMALL_BYTES
+
+
+def _begin(inputs: Sequence[Input], condition: Condition, stages: Stages) -> "Picker":
+    """Begin to search for the lines that can match, while what is needed to judge them is loaded."""
+    from kubewitness.look.query.prefilter import Picker
+
+    picker = Picker(inputs)
+    picker.begin(condition.filter, joins_stages=stages == "latest")
+    return picker
 
 
 def _report(one: Input, account: FileAccount) -> SourceReport:

@@ -47,6 +47,7 @@ GROUPS: dict[str, dict[str, str]] = {
     "Keep the log": {
         "serve": "receive audit events from kube-apiserver and keep them as evidence",
         "init-server": "make certificates, configuration and the kubeconfig for kube-apiserver",
+        "rebuild": "make index and tiles of a store again, from its segments",
         "tail": "bring the log file of a kube-apiserver into a store as it is written",
         "import": "bring audit logs into a store, sealed and indexed",
     },

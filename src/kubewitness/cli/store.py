@@ -41,7 +41,9 @@ def data_of(args: argparse.Namespace) -> "DataDir":
         raise UserError("no data directory: name one with --data DIR, or set KUBEWITNESS_DATA")
     path = Path(args.data)
     if not path.is_dir():
-        raise UserError(f"{path}: there is no such directory")
+        raise UserError(
+            f"{path}: there is no such file or directory" if not path.exists() else f"{path}: is not a directory"
+        )
     return DataDir(path.resolve())
 
 

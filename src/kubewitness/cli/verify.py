@@ -11,6 +11,7 @@ import sys
 import time
 import zlib
 from base64 import b64encode
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from kubewitness.keep.seal.note import VerifierKey
     from kubewitness.keep.store.layout import ClusterMeta
     from kubewitness.keep.store.memory import Remembered
-    from kubewitness.keep.store.verify import Finding
+    from kubewitness.keep.store.verify import Finding, Kind
     from kubewitness.keep.store.verify_data import LogVerdict
 
 HELP = """Check that a store, a served log or an evidence bundle is what was signed.
@@ -38,7 +39,8 @@ Every Event is read and hashed again, from the lines up to the signed heads. Wit
 are remembered: only so a log that was rolled back, or written anew by the holder of its key, is found.
 Ends with 0 if all is as signed, 3 if anything contradicts a signature, 4 if something is not there to be checked."""
 
-_SHOWN = 20
+_SHOWN = 5
+"""Findings of one kind; more are counted."""
 _MAX_BUNDLE_BYTES = 1 << 31
 
 
@@ -156,11 +158,16 @@ class Report:
         from kubewitness.cli.render.folded import folded
         from kubewitness.cli.render.printable import printable
 
-        for finding in findings[:_SHOWN]:
+        seen: Counter[Kind] = Counter()
+        for finding in findings:
+            seen[finding.kind] += 1
+            if seen[finding.kind] > _SHOWN:
+                continue
             what = printable(f"{finding.where}: {finding.what}{_range(finding)}")
             yield f"{folded(f'  {finding.kind.value}: {what}', sys.stdout)}\n"
-        if len(findings) > _SHOWN:
-            yield f"  ... and {counted(len(findings) - _SHOWN, 'more finding')}; -o json has all\n"
+        for kind, count in seen.items():
+            if count > _SHOWN:
+                yield f"  {kind.value}: {count - _SHOWN:,} more; -o json has all\n"
 
     def reservations(self, args: argparse.Namespace) -> Iterator[str]:
         """Say what this verification cannot know."""
@@ -231,6 +238,7 @@ def _log_json(log: "LogVerdict") -> dict[str, Any]:
         "heads": verdict.heads,
         "events": verdict.events,
         "unsigned": verdict.unsigned,
+        "removed": dict(verdict.lacking),
         "remembered": log.before,
         "keys": [str(key) for key in log.keys],
         "findings": [_finding_json(finding) for finding in verdict.findings],
@@ -408,10 +416,7 @@ def _bundle_files(path: Path) -> dict[str, bytes]:
                 raise UserError(f"{path}: holds more than one bundle", ExitCode.INTEGRITY)
             return {name.removeprefix(top): archive.read(name) for name in names}
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as exc:
-        raise UserError(f"{path}: is not a whole zip archive: {exc}", _unreadable(path)) from exc
-
-
-def _unreadable(path: Path) -> ExitCode:
-    """Tell a damaged archive from a file that was never one."""
-    with path.open("rb") as file:
-        return ExitCode.INTEGRITY if file.read(2) == b"PK" else ExitCode.USAGE
+        with path.open("rb") as file:
+            if file.read(2) == b"PK":
+                raise UserError(f"{path}: the archive is damaged: {exc}", ExitCode.INTEGRITY) from exc
+        raise UserError(f"{path}: neither a data directory nor a bundle of evidence") from exc

@@ -8,19 +8,20 @@ The expression tree: one way to say what is asked of an Event, whatever engine a
     look.query.sql.where(asked)                   # DuckDB: verb = 'get' AND resource IN ('secrets', 'configmaps')
     look.query.generate.function(asked)           # a Python function for streams
 
-Nodes are frozen values. A value is text, an integer, a truth value, a list of text, or NULL (None). NULL means absent.
-What NULL does is said here once, as SQL says it: a comparison with NULL is NULL; And, Or and Not are Kleene's; a
-condition of Case or of the elements of Any counts only when true. `Known` alone turns NULL into false or unknown
-(event/filter.py). Times are integers: microseconds since 1970, UTC. event/expr_evaluate.py is the plain reading that
-the other two engines are tested against. Paths are those of event/fields.py; derived ones must be expanded first
-(event/derive.py).
+Nodes are frozen Structs: two dozen data classes would take 10 ms of every start. A value is text, an integer, a truth
+value, a list of text, or NULL (None). NULL means absent. What NULL does is said here once, as SQL says it: a
+comparison with NULL is NULL; And, Or and Not are Kleene's; a condition of Case or of the elements of Any counts only
+when true. `Known` alone turns NULL into false or unknown (event/filter.py). Times are integers: microseconds since
+1970, UTC. event/expr_evaluate.py is the plain reading that the other two engines are tested against. Paths are those
+of event/fields.py; derived ones must be expanded first (event/derive.py).
 """
 
 import ipaddress
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
 from typing import Final, TypeAlias
 from typing import Literal as Choice
+
+import msgspec
 
 from kubewitness.event import expr_values as values
 
@@ -45,15 +46,13 @@ def _check_text(value: object) -> None:
             raise ExprError(f"{value!r} is not text that UTF-8 can hold") from exc
 
 
-@dataclass(frozen=True, slots=True)
-class Ref:
+class Ref(msgspec.Struct, frozen=True):
     """A field by its wire path. A JSON field is only of use inside Json, JsonHas and IsNull."""
 
     path: str
 
 
-@dataclass(frozen=True, slots=True)
-class Literal:
+class Literal(msgspec.Struct, frozen=True):
     """A constant."""
 
     value: Scalar
@@ -63,21 +62,18 @@ class Literal:
         _check_text(self.value)
 
 
-@dataclass(frozen=True, slots=True)
-class Element:
+class Element(msgspec.Struct, frozen=True):
     """The element at hand, inside the condition of Any."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """The value under `key` in a map: text (annotations) or a list of text (user.extra)."""
 
     map: Ref
     key: str
 
 
-@dataclass(frozen=True, slots=True)
-class Json:
+class Json(msgspec.Struct, frozen=True):
     """What lies at `steps` in a JSON field: text, whole numbers and truth values as text, anything else NULL.
 
     With EACH among the steps: the list of those values. A step of digits also counts into a list. Where a member
@@ -95,61 +91,53 @@ class Json:
             _check_text(step)
 
 
-@dataclass(frozen=True, slots=True)
-class JsonHas:
+class JsonHas(msgspec.Struct, frozen=True):
     """True if something other than null lies at `steps` (without EACH), false if not, NULL without the body."""
 
     body: Ref
     steps: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(msgspec.Struct, frozen=True):
     """All values of the query parameters `names` in a URL, in order, decoded; what Go cannot decode is left out."""
 
     url: Ref
     names: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class UrlPath:
+class UrlPath(msgspec.Struct, frozen=True):
     """The part of a URL before `?`, as sent."""
 
     url: Ref
 
 
-@dataclass(frozen=True, slots=True)
-class At:
+class At(msgspec.Struct, frozen=True):
     """The first (index 0) or last (index -1) element of a list."""
 
     list: "Expr"
     index: Choice[0, -1]
 
 
-@dataclass(frozen=True, slots=True)
-class Length:
+class Length(msgspec.Struct, frozen=True):
     """How many elements a list has."""
 
     list: "Expr"
 
 
-@dataclass(frozen=True, slots=True)
-class Coalesce:
+class Coalesce(msgspec.Struct, frozen=True):
     """The first of these that is not NULL."""
 
     options: tuple["Expr", ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(msgspec.Struct, frozen=True):
     """The value beside the first condition that is true, else `default`."""
 
     branches: tuple[tuple["Expr", "Expr"], ...]
     default: "Expr"
 
 
-@dataclass(frozen=True, slots=True)
-class Compare:
+class Compare(msgspec.Struct, frozen=True):
     """Two texts, numbers, times or truth values compared. Order is for numbers and times."""
 
     operator: Comparison
@@ -157,8 +145,7 @@ class Compare:
     right: Literal
 
 
-@dataclass(frozen=True, slots=True)
-class In:
+class In(msgspec.Struct, frozen=True):
     """Ask whether the text or number is one of these."""
 
     value: "Expr"
@@ -172,8 +159,7 @@ class In:
             _check_text(option)
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(msgspec.Struct, frozen=True):
     r"""Ask whether the text begins with, ends with, contains or matches this. `*`, `?`, `\` are special in a glob."""
 
     test: TextTest
@@ -185,52 +171,45 @@ class Text:
         _check_text(self.pattern)
 
 
-@dataclass(frozen=True, slots=True)
-class Within:
+class Within(msgspec.Struct, frozen=True):
     """Ask whether the text is an IP address inside this network. Text that is no address is inside none."""
 
     value: "Expr"
     network: Network
 
 
-@dataclass(frozen=True, slots=True)
-class Any:
+class Any(msgspec.Struct, frozen=True):
     """Ask whether the condition is true of some Element of the list."""
 
     list: "Expr"
     condition: "Expr"
 
 
-@dataclass(frozen=True, slots=True)
-class IsNull:
+class IsNull(msgspec.Struct, frozen=True):
     """Ask whether the value is absent. Never NULL itself."""
 
     value: "Expr"
 
 
-@dataclass(frozen=True, slots=True)
-class And:
+class And(msgspec.Struct, frozen=True):
     """All of these; true when there are none."""
 
     parts: tuple["Expr", ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Or:
+class Or(msgspec.Struct, frozen=True):
     """Some of these; false when there are none."""
 
     parts: tuple["Expr", ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Not:
+class Not(msgspec.Struct, frozen=True):
     """The opposite; NULL stays NULL."""
 
     part: "Expr"
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(msgspec.Struct, frozen=True):
     """`test` where it is true or false; where it is NULL: NULL (unknown) if `unrecordable` is true, else false."""
 
     test: "Expr"
@@ -291,8 +270,8 @@ def glob(value: Expr, pattern: str) -> Expr:
 
 def children(expr: Expr) -> Iterator[Expr]:
     """Give the expressions directly inside this one."""
-    for member in fields(expr):
-        inner = getattr(expr, member.name)
+    for name in expr.__struct_fields__:
+        inner = getattr(expr, name)
         for item in inner if isinstance(inner, tuple) else (inner,):
             for one in item if isinstance(item, tuple) else (item,):
                 if isinstance(one, Expr):
@@ -302,8 +281,8 @@ def children(expr: Expr) -> Iterator[Expr]:
 def rebuild(expr: Expr, change: Callable[[Expr], Expr]) -> Expr:
     """Give the same node with `change` applied to the expressions directly inside it."""
     changed = {}
-    for member in fields(expr):
-        inner = getattr(expr, member.name)
+    for name in expr.__struct_fields__:
+        inner = getattr(expr, name)
         if isinstance(inner, Expr):
             new: object = change(inner)
         elif isinstance(inner, tuple):
@@ -317,7 +296,7 @@ def rebuild(expr: Expr, change: Callable[[Expr], Expr]) -> Expr:
             )
         else:
             new = inner
-        changed[member.name] = new
+        changed[name] = new
     make: Callable[..., Expr] = type(expr)
     return make(**changed)
 

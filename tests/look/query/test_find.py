@@ -27,7 +27,7 @@ COLUMNS = reads_of((*TABLE, *WIDE, *DATA))
 @pytest.fixture(autouse=True)
 def _selective(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every text be rare enough."""
-    monkeypatch.setattr(prefilter, "_SELECTIVE", 0.9)
+    monkeypatch.setattr(prefilter, "_SELECTIVE", 1.0)
 
 
 def ask(path: Path, question: dict[str, list[str]], stages: Literal["latest", "all"]) -> tuple[Found | None, object]:

@@ -83,6 +83,7 @@ class IndexMaker:
         *,
         batch_bytes: int = 48 << 20,
         file_bytes: int = 256 << 20,
+        name: str = INDEX,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Take up the index where its manifest says it is. Raises BlockingIOError when another makes it, OSError.
@@ -93,7 +94,7 @@ class IndexMaker:
         self._batch_bytes = batch_bytes
         self._file_bytes = file_bytes
         self._clock = clock
-        self._index = root.enter(INDEX)
+        self._index = root.enter(name)
         root.sync()
         self._lock = self._index.lock(LOCK)
         self._segments = root.enter(SEGMENTS)

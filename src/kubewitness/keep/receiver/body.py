@@ -66,6 +66,25 @@ class Body:
     unknown_stages: int = 0
     """Events of a stage that is not known here; they are stored like all others."""
 
+    def add(self, raw: bytes) -> str:
+        """Take this as an Event, or say why it is none."""
+        try:
+            ids = _ids_decoder.decode(raw)
+        except _UNREADABLE as exc:
+            if len(self.odd) > MAX_ODD:
+                return str(exc)  # all of the body is kept anyway
+            record = read(Item(raw, "", 0, 1, len(raw)))
+            if isinstance(record, Damage):
+                return record.reason
+            audit_id, stage = record.event.audit_id, record.event.stage.value
+        else:
+            audit_id, stage = ids.audit_id, ids.stage
+        self.events.append(raw)
+        self.ids.append(hash((audit_id, stage)))
+        if stage not in _STAGES:
+            self.unknown_stages += 1
+        return ""
+
 
 def take_apart(body: bytes) -> Body:
     """Find the Events of a body, and what is none."""
@@ -96,7 +115,7 @@ def _from_items(body: bytes, items: list[msgspec.Raw]) -> Body:
     at = 0
     for item in items:
         raw = bytes(item)
-        why = _add(out, raw)
+        why = out.add(raw)
         if why:
             if len(out.odd) < MAX_ODD:
                 at = max(body.find(raw, at), 0)
@@ -104,26 +123,6 @@ def _from_items(body: bytes, items: list[msgspec.Raw]) -> Body:
     if len(out.odd) > MAX_ODD:
         out.odd = [Odd(0, f"{len(out.odd)} items are no Events; the first: {out.odd[0].why}", body)]
     return out
-
-
-def _add(out: Body, raw: bytes) -> str:
-    """Take this as an Event, or say why it is none."""
-    try:
-        ids = _ids_decoder.decode(raw)
-    except _UNREADABLE as exc:
-        if len(out.odd) > MAX_ODD:
-            return str(exc)  # all of the body is kept anyway
-        record = read(Item(raw, "", 0, 1, len(raw)))
-        if isinstance(record, Damage):
-            return record.reason
-        audit_id, stage = record.event.audit_id, record.event.stage.value
-    else:
-        audit_id, stage = ids.audit_id, ids.stage
-    out.events.append(raw)
-    out.ids.append(hash((audit_id, stage)))
-    if stage not in _STAGES:
-        out.unknown_stages += 1
-    return ""
 
 
 def _from_anything(body: bytes) -> Body:
@@ -136,7 +135,7 @@ def _from_anything(body: bytes) -> Body:
         chunk = bytes(view[begin : begin + _CHUNK_BYTES])
         parts = splitter.feed(chunk) if begin + _CHUNK_BYTES <= len(body) else splitter.feed(chunk) + splitter.close()
         for part in parts:
-            why = part.reason if isinstance(part, Damage) else _add(out, part.raw)
+            why = part.reason if isinstance(part, Damage) else out.add(part.raw)
             if why:
                 out.odd.append(Odd(part.offset, why, body[part.offset : part.offset + part.length]))
             if len(out.odd) > MAX_ODD or len(out.events) > MAX_EVENTS:

@@ -93,18 +93,27 @@ class Intake:
 
     def take(self, body: bytes, source: str, received_ns: int) -> "Future[Outcome]":
         """Store what is in a body; the outcome comes when it lasts, a StoreError if it does not."""
+        return self._begin(lambda: take_apart(body), source, received_ns, len(body))
+
+    def take_parts(self, parts: Body, source: str, received_ns: int) -> "Future[Outcome]":
+        """Store what was taken apart already, as `take` does."""
+        return self._begin(lambda: parts, source, received_ns, 0)
+
+    def _begin(self, make: Callable[[], Body], source: str, received_ns: int, size: int) -> "Future[Outcome]":
         done: Future[Outcome] = Future()
         done.set_running_or_notify_cancel()
         try:
-            self._worker.submit(self._take, body, source, received_ns, done)
+            self._worker.submit(self._take, make, source, received_ns, size, done)
         except RuntimeError:
             done.set_exception(UnavailableError("the store is closing"))
         return done
 
-    def _take(self, body: bytes, source: str, received_ns: int, done: "Future[Outcome]") -> None:
+    def _take(
+        self, make: Callable[[], Body], source: str, received_ns: int, size: int, done: "Future[Outcome]"
+    ) -> None:
         try:
             self._check_room()
-            parts = take_apart(body)
+            parts = make()
             if parts.odd:
                 self._quarantine.keep(parts.odd, received_ns, source)
             arrivals: list[Arrival] = [self._log.arrive(raw) for raw in parts.events]
@@ -112,7 +121,7 @@ class Intake:
         except Exception as exc:  # noqa: BLE001 - whoever waits must hear of it, whatever it is
             done.set_exception(exc)
             return
-        receipt.add_done_callback(lambda receipt: _settle(done, receipt, parts, len(body)))
+        receipt.add_done_callback(lambda receipt: _settle(done, receipt, parts, size))
 
     def _check_room(self) -> None:
         if self._is_full():

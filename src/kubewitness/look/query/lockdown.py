@@ -11,6 +11,8 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, cast
 
+from kubewitness.look.query.spill import spill_directory
+
 if TYPE_CHECKING:
     from types import ModuleType
 
@@ -40,6 +42,7 @@ def locked(allowed_paths: Iterable[str], memory_bytes: int) -> "duckdb.DuckDBPyC
         config={
             "threads": str(os.cpu_count() or 1),
             "memory_limit": f"{memory_bytes >> 20}MiB",
+            "temp_directory": spill_directory(),
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
         }

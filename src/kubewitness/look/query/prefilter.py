@@ -13,10 +13,11 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Generic, TypeAlias, TypeVar
 
 from kubewitness._kit.opening import Compression
 from kubewitness.event.derive import expand
@@ -26,6 +27,7 @@ from kubewitness.event.filter import PLAIN, needles
 from kubewitness.look.query.relation import FILLED_LATER, SAME_IN_EVERY_STAGE
 from kubewitness.look.query.source import Input
 
+T = TypeVar("T")
 Needles: TypeAlias = frozenset[bytes]
 """Alternatives: at least one of them is in the line."""
 
@@ -33,8 +35,7 @@ _SHARED = SAME_IN_EVERY_STAGE | FILLED_LATER
 _MOST_ALTERNATIVES = 8
 
 _CHUNK_BYTES = 4 << 20
-_THREADS = 2
-_SAMPLE_BYTES = 1 << 20
+_SAMPLE_BYTES = 1 << 18
 _SELECTIVE = 0.04  # of the lines of the sample; with more candidates parsing everything is as fast
 _MOST_BYTES = 64 << 20  # of candidates held in memory
 
@@ -86,50 +87,119 @@ def choose(path: str, groups: Sequence[Needles]) -> Needles | None:
     return groups[best] if counts[best][0] <= _SELECTIVE * lines else None
 
 
-def candidates(path: str, group: Needles) -> list[tuple[int, bytes]]:
+def candidates(path: str, group: Needles, running: "_Running | None" = None) -> list[tuple[int, bytes]]:
     """Give offset and bytes of every line that may hold one of the needles, in order. Raises TooManyError."""
     program = shutil.which("rg")
-    if program is not None and (found := _search_with_rg(program, path, group)) is not None:
+    if program is not None and (found := _search_with_rg(program, path, group, running)) is not None:
         return found
-    size = os.stat(path).st_size  # noqa: PTH116
-    edges = [size * part // _THREADS for part in range(_THREADS + 1)]
-    with ThreadPoolExecutor(_THREADS, thread_name_prefix="prefilter") as pool:
-        parts = pool.map(lambda part: _search(path, group, edges[part], edges[part + 1]), range(_THREADS))
-        return [line for part in parts for line in part]
+    middle = os.stat(path).st_size // 2  # noqa: PTH116
+    later = _Task(lambda: _search(path, group, middle, None))
+    return [*_search(path, group, 0, middle), *later.result()]
+
+
+class _Task(Generic[T]):
+    """Something done in a thread of its own, which ends with the program."""
+
+    def __init__(self, work: Callable[[], T]) -> None:
+        self._work = work
+        self._thread = threading.Thread(target=self._run, name="prefilter", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._value = self._work()
+        except Exception as exc:  # noqa: BLE001 - whoever asks for the result gets it
+            self._error: Exception | None = exc
+        else:
+            self._error = None
+
+    def result(self) -> T:
+        """Wait for it and give what came of it."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+
+class _Running:
+    """The program that searches now, if any, so that it can be stopped."""
+
+    process: "subprocess.Popen[bytes] | None" = None
+    is_over = False
 
 
 class Picks:
-    """The candidate lines of inputs, searched for in the background."""
+    """The candidate lines of inputs, searched for in the background, one input after the other."""
 
     def __init__(self, inputs: Iterable[Input], groups: Sequence[Needles]) -> None:
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="picks")
-        self._found: dict[str, Future[list[tuple[int, bytes]] | None]] = {}
-        if groups:
-            for one in inputs:
-                if one.is_lines and one.compression is Compression.NONE and one.path not in self._found:
-                    self._found[one.path] = self._pool.submit(_pick, one.path, groups)
+        self._running = _Running()
+        paths = [one.path for one in inputs if one.is_lines and one.compression is Compression.NONE]
+        self._found: dict[str, list[tuple[int, bytes]] | None] = {}
+        self._is_done = {path: threading.Event() for path in paths if groups}
+        self._task = _Task(lambda: self._search(groups))
+
+    def _search(self, groups: Sequence[Needles]) -> None:
+        try:
+            for path, is_done in self._is_done.items():
+                if self._running.is_over:
+                    return
+                self._found[path] = _pick(path, groups, self._running)
+                is_done.set()
+        finally:
+            for is_done in self._is_done.values():
+                is_done.set()
 
     def take(self, one: Input) -> list[tuple[int, bytes]] | None:
         """Give offset and bytes of the lines to be parsed; None when every line is to be."""
-        found = self._found.get(one.path)
-        return None if found is None else found.result()
+        if one.path not in self._is_done:
+            return None
+        self._is_done[one.path].wait()
+        if one.path not in self._found:
+            self._task.result()  # raises what went wrong
+        return self._found.get(one.path)
 
     def close(self) -> None:
-        """Let what has not begun be."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        """Let what has not begun be, and stop what has."""
+        self._running.is_over = True
+        if self._running.process is not None:
+            self._running.process.kill()
 
 
-def _pick(path: str, groups: Sequence[Needles]) -> list[tuple[int, bytes]] | None:
+class Picker:
+    """Searches of some inputs, each begun once: what a question begins, the next one about the same has already."""
+
+    def __init__(self, inputs: Sequence[Input]) -> None:
+        self._inputs = inputs
+        self._picks: dict[tuple[Expr, bool], Picks | None] = {}
+
+    def begin(self, filter_: Expr, *, joins_stages: bool) -> Picks | None:
+        """Search for the lines that a filter needs; None where no text is certain to be in them."""
+        key = (filter_, joins_stages)
+        if key not in self._picks:
+            groups = shared_needles(filter_, joins_stages=joins_stages)
+            self._picks[key] = Picks(self._inputs, groups) if groups else None
+        return self._picks[key]
+
+    def close(self) -> None:
+        """Stop all searches."""
+        for picks in self._picks.values():
+            if picks is not None:
+                picks.close()
+
+
+def _pick(path: str, groups: Sequence[Needles], running: _Running) -> list[tuple[int, bytes]] | None:
     group = choose(path, groups)
     if group is None:
         return None
     try:
-        return candidates(path, group)
+        return candidates(path, group, running)
     except TooManyError:
         return None
 
 
-def _search_with_rg(program: str, path: str, group: Needles) -> list[tuple[int, bytes]] | None:
+def _search_with_rg(
+    program: str, path: str, group: Needles, running: _Running | None
+) -> list[tuple[int, bytes]] | None:
     """Let `rg` search; None when it cannot."""
     pattern = b"|".join(re.escape(needle) for needle in sorted(group))
     pattern += rb"|\\u00(?:2[0-57-9a-fA-F]|3[0-9abdfABDF]|[4-7][0-9a-fA-F])"
@@ -151,6 +221,8 @@ def _search_with_rg(program: str, path: str, group: Needles) -> list[tuple[int, 
     with subprocess.Popen(  # noqa: S603 - the program is what the user calls rg, the path follows --
         [program, *options, "-e", pattern, "--", path], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as process:
+        if running is not None:
+            running.process = process
         found, held = [], 0
         assert process.stdout is not None  # noqa: S101 - it was asked for
         for answer in process.stdout:
@@ -160,11 +232,14 @@ def _search_with_rg(program: str, path: str, group: Needles) -> list[tuple[int, 
                 process.kill()
                 raise TooManyError
             found.append((int(offset), line))
+    if running is not None:
+        running.process = None
     return found if process.returncode in {0, 1} else None
 
 
-def _search(path: str, group: Needles, start: int, end: int) -> list[tuple[int, bytes]]:
-    """Search the lines that begin in this span."""
+def _search(path: str, group: Needles, start: int, end: int | None) -> list[tuple[int, bytes]]:
+    """Search the lines that begin in this span; None is the end of the file."""
+    end = sys.maxsize if end is None else end
     finder = _Finder(group)
     found: list[tuple[int, bytes]] = []
     held = 0
@@ -185,7 +260,7 @@ def _search(path: str, group: Needles, start: int, end: int) -> list[tuple[int, 
                     break
                 found.append((at + first, bytes(buffer[first:last])))
                 held += last - first
-                if held > _MOST_BYTES // _THREADS:
+                if held > _MOST_BYTES // 2:
                     raise TooManyError
             at += whole
     return found

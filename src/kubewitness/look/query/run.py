@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from kubewitness.event.fields import by_column, by_path
 from kubewitness.look.query.account import Account
 from kubewitness.look.query.lockdown import QueryError, check_select, engine_errors, locked, seal, tidy
+from kubewitness.look.query.prefilter import Picker
 from kubewitness.look.query.relation import ENVELOPE, FILLED_LATER, SAME_IN_EVERY_STAGE, WIRE_PATHS, Key, Relation
 from kubewitness.look.query.relation_names import (
     ALIASES,
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
 
     from kubewitness.event.expr import Expr
     from kubewitness.look.query.find import Found
-    from kubewitness.look.query.prefilter import Picks
 
 Weights = Mapping[str, tuple[str, str]]
 """Numbers by name: SQL over the raw line (`json`, `requestObject`, `responseObject`), and over columns of a store."""
@@ -70,14 +70,20 @@ def open_events(
 class Events:
     """Inputs to ask questions of. Each question reads them anew; use as a context manager."""
 
-    def __init__(self, inputs: Sequence[Input], cluster: str | None, memory_bytes: int) -> None:
+    def __init__(
+        self,
+        inputs: Sequence[Input],
+        cluster: str | None = None,
+        memory_bytes: int = MEMORY_BYTES,
+        picker: Picker | None = None,
+    ) -> None:
         self.inputs = list(inputs)
         self._cluster = cluster
         self._nonce = os.urandom(16).hex()
         self._memory_bytes = memory_bytes
         self._files = BlockFiles()
         self._scan: Scan | None = None
-        self._picks: dict[tuple[Expr, str], Picks | None] = {}
+        self._picker = Picker(self.inputs) if picker is None else picker
 
     def __enter__(self) -> Self:
         return self
@@ -90,9 +96,7 @@ class Events:
     def close(self) -> None:
         """Give memory and files back."""
         self._files.close()
-        for picks in self._picks.values():
-            if picks is not None:
-                picks.close()
+        self._picker.close()
 
     def interrupt(self) -> None:
         """Stop the question that is being answered. May be called from another thread."""
@@ -128,7 +132,7 @@ class Events:
         among those lines is not counted (`Account.damage_checked`). `tests` are wire paths whose types are tested, read
         by the question or not. `weights` are further columns of the relation.
         """
-        picks = self._pick(filter_, stages)
+        picks = None if filter_ is None else self._picker.begin(filter_, joins_stages=stages == "latest")
         paths = ["/dev/null", *(one.path for one in self.inputs), *self._files.paths.values()]
         connection = locked(paths, self._memory_bytes)
         try:
@@ -159,22 +163,12 @@ class Events:
 
     def find(self, filter_: "Expr", *, stages: Literal["latest", "all"] = "latest") -> "Found | None":
         """Give what a filter finds where few lines can match, without the engine; None where it has to be asked."""
-        picks = self._pick(filter_, stages)
+        picks = self._picker.begin(filter_, joins_stages=stages == "latest")
         if picks is None:
             return None
         from kubewitness.look.query.find import find
 
         return find(self.inputs, picks, filter_, stages=stages, cluster=self._cluster)
-
-    def _pick(self, filter_: "Expr | None", stages: str) -> "Picks | None":
-        if filter_ is None:
-            return None
-        if (filter_, stages) not in self._picks:
-            from kubewitness.look.query.prefilter import Picks, shared_needles
-
-            groups = shared_needles(filter_, joins_stages=stages == "latest")
-            self._picks[filter_, stages] = Picks(self.inputs, groups) if groups else None
-        return self._picks[filter_, stages]
 
     def _relation(self, used: Iterable[str], weights: Weights) -> Relation:
         derived: Mapping[str, str] = {}
