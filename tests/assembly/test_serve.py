@@ -212,7 +212,7 @@ def test_sighup_reads_who_may_come_in(tmp_path: Path) -> None:
         assert client.post(event_list(event(1)))[0] == 200
         site.config.write_text(site.config.read_text().replace("commonName: apiserver a", "commonName: another"))
         os.kill(server.pid, signal.SIGHUP)
-        said = server.wait_for("reloaded", 1.5)
+        said = server.wait_for("reloaded")
         assert said["files"] == "kubewitness.yaml"
         assert client.post(event_list(event(2)))[0] == 403
         site.config.write_text(site.config.read_text().replace("operate: '127.0.0.1:0'", "operate: off"))
