@@ -163,8 +163,11 @@ def _one(name: str) -> Shown:
 
 
 def _hint(name: str) -> str:
-    near = difflib.get_close_matches(name, [*SHORT, *_BY_NAME], n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+    folded = {known.lower(): known for known in (*_BY_NAME, *SHORT)}
+    near = [folded[close] for close in difflib.get_close_matches(name.lower(), folded, n=1)]
+    if near:
+        return f"; did you mean {near[0]}?"
+    return f"; there are {', '.join(SHORT)}, and every column of `kubewitness sql 'DESCRIBE events' FILE`"
 
 
 def reads_of(shown: Sequence[Shown]) -> list[str]:

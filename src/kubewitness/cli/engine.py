@@ -28,6 +28,7 @@ from kubewitness.look.query.lockdown import QueryError
 from kubewitness.look.query.source import Input, SourceError, find_inputs
 
 if TYPE_CHECKING:
+    from kubewitness.event.expr_values import Context
     from kubewitness.event.types import Event
     from kubewitness.look.query.find import Found
     from kubewitness.look.query.prefilter import Picker
@@ -161,22 +162,37 @@ class Log:
     def why_unknown(self) -> tuple[Counter[str], int]:
         """Give the reasons why answers are unknown, counted over the first such requests, and how many those are."""
         from kubewitness.event.decode import Record, read_all
+        from kubewitness.event.expr_values import Context
         from kubewitness.event.filter import why_unknown
 
         condition = replace(self._condition, where=self._condition.unknown, unknown="FALSE")
-        answer = self._ask(select(["_row"], limit=_EXPLAINED), self._stages, condition=condition, keeps_bytes=True)
-        raw = answer.exact_bytes([row for (row,) in answer])
-        found = [found for found in read_all((line + b"\n" for line in raw), "") if isinstance(found, Record)]
+        statement = select(["_row", "dialect"], limit=_EXPLAINED)
+        answer = self._ask(statement, self._stages, condition=condition, keeps_bytes=True)
+        rows = list(answer)
         reasons: Counter[str] = Counter()
-        for record in found:
-            # a field that a flag and --where both name is told once
-            reasons.update(
-                {
-                    *why_unknown(condition.filter, record.event),
-                    *(f"{path}: {words}" for path in condition.named if (words := _lacking(path, record.event))),
-                }
-            )
-        return reasons, len(found)
+        for (_, dialect), raw in zip(rows, answer.exact_bytes([row for row, _ in rows]), strict=True):
+            context = Context(dialect=dialect)
+            for record in read_all([raw + b"\n"], ""):
+                if not isinstance(record, Record):
+                    continue
+                # a field that a flag and --where both name is told once
+                lacking = {path: _lacking(path, record.event, context) for path in condition.named}
+                told = (f"{path}: {words}" for path, words in lacking.items() if words)
+                reasons.update({*why_unknown(condition.filter, record.event, context), *told})
+        return reasons, len(rows)
+
+    def has(self, path: str, value: str) -> bool:
+        """Tell whether any event has this text in a field, whatever the flags say."""
+        from kubewitness.event.expr import Ref, equals
+        from kubewitness.look.query import sql
+
+        wanted = equals(Ref(path), value)
+        found = None if self._checks_all or self.is_store else self._events.find(wanted, stages="all")
+        if found is not None:
+            return bool(found.hits)
+        answer = self._events.query("SELECT count(*) FROM events", where=sql.where(wanted), stages="all")
+        [(count,)] = answer
+        return bool(count)
 
     def facts(self) -> Facts:
         """Say what the last question read."""
@@ -246,14 +262,14 @@ def _is_plain(account: Account) -> bool:
     return all(name == KUBE_APISERVER for file in account.files for name, count in file.dialects.items() if count)
 
 
-def _lacking(path: str, event: "Event") -> str | None:
+def _lacking(path: str, event: "Event", context: "Context") -> str | None:
     """Say why this Event could not hold a field; None if it holds it, or could have."""
     from kubewitness.event.derive import expand
     from kubewitness.event.expr import Ref
     from kubewitness.event.expr_evaluate import evaluate
     from kubewitness.event.recordable import why
 
-    return why(path, event) if evaluate(expand(Ref(path)), event) is None else None
+    return why(path, event, context) if evaluate(expand(Ref(path)), event, context) is None else None
 
 
 def select(columns: Iterable[str], *, in_time: bool = True, limit: int | None = None) -> str:
