@@ -5,7 +5,6 @@ A shown column reads one or more flat columns of `events` and makes one value of
 (`objectRef.name`), column names (`username`), and the short names of `SHORT`.
 """
 
-import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -163,6 +162,8 @@ def _one(name: str) -> Shown:
 
 
 def _hint(name: str) -> str:
+    import difflib
+
     folded = {known.lower(): known for known in (*_BY_NAME, *SHORT)}
     near = [folded[close] for close in difflib.get_close_matches(name.lower(), folded, n=1)]
     if near:

@@ -1,7 +1,6 @@
 """What is said when nothing was found and a flag names a verb or a resource that is nowhere: what was perhaps meant."""
 
 import argparse
-import difflib
 from collections.abc import Callable, Iterable, Iterator
 
 from kubewitness.cli.filters import given
@@ -19,6 +18,8 @@ def misspelt(args: argparse.Namespace, is_there: Callable[[str, str], bool]) -> 
     """Give a sentence for each unknown verb and resource; `is_there(path, value)` asks the log."""
     if "where" not in args:
         return
+    import difflib
+
     flags = given(args)
     verbs = dict.fromkeys(value.lower() for value in _values(flags.get("verb", ())))
     resources = (value.partition("/")[0].partition(".")[0] for value in _values(flags.get("resource", ())))
