@@ -43,7 +43,7 @@ def test_only_the_manifest_is_ever_seen_among_the_static_pods(root, monkeypatch)
     _on(root)
     assert len(seen) > 4
     assert {tuple(names) for names in seen} == {("kube-apiserver.yaml",)}
-    state = root.at("/var/lib/kubewitness/enable/kubeadm")
+    state = root.at("/var/lib/kubewitness-apiserver/kubeadm")
     assert state.stat().st_mode & 0o777 == 0o700
     assert {path.name for path in state.iterdir()} == {"1-kube-apiserver.yaml", "state.json"}
 
@@ -111,7 +111,7 @@ def test_a_crash_at_any_write_can_be_undone(root, monkeypatch, step):
     monkeypatch.setattr(applying.os, "fsync", real)
     with contextlib.suppress(PlanError):  # nothing was done yet
         undo("kubeadm", root)
-    left = {name: one for name, one in contents(root.root).items() if "var/lib/kubewitness" not in name}
+    left = {name: one for name, one in contents(root.root).items() if "var/lib/kubewitness-apiserver" not in name}
     assert left == before
     assert not list(root.root.rglob(".*kubewitness*"))
 
@@ -132,7 +132,7 @@ def test_links_and_pipes_are_refused(root):
 def test_two_at_once(root):
     """Who comes second is told."""
     planned = plan("kubeadm", WANTED, root)
-    state = root.at("/var/lib/kubewitness/enable/kubeadm")
+    state = root.at("/var/lib/kubewitness-apiserver/kubeadm")
     state.mkdir(parents=True)
     fd = os.open(state, os.O_RDONLY)
     try:

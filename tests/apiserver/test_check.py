@@ -263,8 +263,12 @@ def _kubeconfig(server="https://192.0.2.20:9443/audit", cluster="certificate-aut
     ).encode()
 
 
+def _asked(root, path=MANIFEST):
+    return Question(RootFiles(root), now=NOW, host_file=path)
+
+
 def _look(tree):
-    return check(tree.at(MANIFEST).read_bytes(), str(tree.at(MANIFEST)), Question(RootFiles(tree.root), now=NOW))
+    return check(tree.at(MANIFEST).read_bytes(), str(tree.at(MANIFEST)), _asked(tree.root))
 
 
 def _embedded(tmp_path, days=365):
@@ -315,6 +319,20 @@ def test_an_authority_that_expires(tree, tmp_path):
     ):
         report = check(tree.at(MANIFEST).read_bytes(), MANIFEST, Question(RootFiles(tree.root), now=now))
         assert _codes(report) == codes
+
+
+def test_a_client_certificate_that_expires(tree, tmp_path):
+    """The receiver refuses a client whose certificate has ended: soon is a risk, past is a loss."""
+    path, _ = certificate(tmp_path, "client", "apiserver")
+    ends = dt.datetime.now(dt.UTC) + dt.timedelta(days=2)
+    user = f"client-certificate-data: {base64.b64encode(path.read_bytes()).decode()}"
+    tree.at("/etc/kubernetes/audit-webhook.yaml").write_bytes(
+        _kubeconfig(cluster="insecure-skip-tls-verify: true", user=user)
+    )
+    for days, codes in ((-60, []), (-3, ["KW667"]), (1, ["KW642"])):
+        question = Question(RootFiles(tree.root), now=ends + dt.timedelta(days=days))
+        report = check(tree.at(MANIFEST).read_bytes(), MANIFEST, question)
+        assert [code for code in _codes(report) if code != "KW653"] == codes
 
 
 @pytest.mark.parametrize(
@@ -471,7 +489,7 @@ def test_a_drop_in_that_hides(tmp_path):
     drop_in.parent.mkdir()
     drop_in.write_text("# x\nkube-apiserver-arg: [a=b]\n")
     config = root.at("/etc/rancher/k3s/config.yaml")
-    report = check(config.read_bytes(), str(config), Question(RootFiles(tmp_path), now=NOW))
+    report = check(config.read_bytes(), str(config), _asked(tmp_path, "/etc/rancher/k3s/config.yaml"))
     assert [(one.code, one.file, one.line) for one in report.findings] == [
         ("KW641", "/etc/rancher/k3s/config.yaml.d/10.yaml", 2)
     ]

@@ -1,6 +1,7 @@
 """Auditing is turned on in each distribution's own form, once; what would hide the log is refused."""
 
 import dataclasses
+import json
 
 import pytest
 import yaml
@@ -143,6 +144,12 @@ def test_flags_in_args_go_to_args(tmp_path):
     container = _pod(_kubeadm(tmp_path, text))["containers"][0]
     assert container["command"] == ["kube-apiserver"]
     assert "--audit-log-maxage=30" in container["args"]
+
+
+def test_a_manifest_in_json(tmp_path):
+    """The kubelet takes JSON too: it becomes what the same manifest in YAML becomes, and stays JSON."""
+    in_json = _kubeadm(tmp_path / "a", json.dumps(yaml.safe_load(KUBEADM), indent=2)).files[-1].after
+    assert json.loads(in_json) == yaml.safe_load(_kubeadm(tmp_path / "b", KUBEADM).files[-1].after)
 
 
 def test_a_pod_without_mounts(tmp_path):

@@ -80,7 +80,7 @@ def _other_cluster_is_served(server: Server) -> Iterator[None]:
     is_over.set()
     thread.join()
     assert not failed
-    assert slowest[0] < 5
+    assert slowest[0] < 10
 
 
 def answer_of(connection: ssl.SSLSocket) -> tuple[int, bytes]:
@@ -185,7 +185,7 @@ def test_a_slow_head_and_a_slow_body_are_cut(server: Server) -> None:
     assert answer_of(dripping)[0] in (408, 0)
     assert answer_of(slow)[0] in (408, 0)
     assert answer_of(silent)[0] == 0
-    assert time.monotonic() - begun < 12
+    assert time.monotonic() - begun < 20
     for reason in ("slow_head", "slow_body", "silent"):
         assert server.metric(f'kubewitness_receiver_refused_total{{reason="{reason}"}}') >= 1
 
@@ -303,7 +303,7 @@ def test_content_is_never_refused(server: Server, site: Site) -> None:
             status, said = client.post(body)
         assert status == 200, name
         assert (said["stored"], said["quarantined"]) == (stored, quarantined), name
-        assert time.monotonic() - begun < 5, name
+        assert time.monotonic() - begun < 10, name
     lines = site.lines()
     assert good in lines
     assert future in lines
@@ -331,10 +331,10 @@ def test_idle_connections_are_bounded(server: Server) -> None:
         assert server.metric('kubewitness_receiver_connections{cluster="a"}') <= 10
         return server.metric('kubewitness_receiver_refused_total{reason="connections"}') > 0
 
-    server.until(one_more, 20)
+    server.until(one_more)
     for connection in held:
         connection.close()
-    server.until(lambda: server.metric('kubewitness_receiver_connections{cluster="a"}') == 0, 20)
+    server.until(lambda: server.metric('kubewitness_receiver_connections{cluster="a"}') == 0)
     with server.client() as client:
         assert client.post(event_list(fresh()))[0] == 200
 

@@ -72,6 +72,16 @@ def test_the_root_is_known_from_where_the_manifest_lies(check, manifest):
     assert check("--fail-on", "risky", manifest).code == 1
 
 
+@pytest.mark.parametrize("directory", ["", "etc", "etc/kubernetes/manifests"])
+def test_from_wherever_one_stands(check, manifest, tmp_path, monkeypatch, directory):
+    """A relative path is understood as well: policy, modes and what lies among the static pods are looked at."""
+    manifest.with_name("kube-apiserver.yaml.bak").write_text("")
+    monkeypatch.chdir(tmp_path / directory)
+    report = check(manifest.relative_to(tmp_path / directory))
+    assert "KW639" in report.out
+    assert "not looked at" not in report.out
+
+
 def test_text_says_what_to_paste(check):
     """file:line:column, severity, code, what; then the line to paste; then the verdict and notes."""
     report = check(FIXTURES / "kubeadm.yaml")

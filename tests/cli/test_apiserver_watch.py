@@ -127,6 +127,27 @@ def test_going_on(watch, tree, tmp_path, receiver):
     assert next(rescue.iterdir()).read_text() == "one\n"
 
 
+def test_a_log_that_moves_is_followed(watch, tree):
+    """A manifest that names another log: it is watched from then on, and the old one too."""
+    manifest = tree.at(MANIFEST)
+    other = tree.at("/var/log/kubernetes/audit/other.log")
+    other.write_text("one\n")
+    timers = [
+        threading.Timer(
+            0.2, lambda: manifest.write_text(manifest.read_text().replace(LOG, LOG.replace("audit.log", "other.log")))
+        ),
+        threading.Timer(0.7, lambda: other.write_text("")),
+    ]
+    for timer in timers:
+        timer.start()
+    report = watch("--interval", "0.05", "--for", "1.2")
+    for timer in timers:
+        timer.join()
+    found = [(change["kind"], change["path"].rpartition("/")[2]) for change in map(json.loads, report.lines)]
+    assert found == [("changed", "kube-apiserver.yaml"), ("truncated", "other.log")]
+    assert "other.log [log]" in report.err
+
+
 def test_a_receiver_that_stays_away(watch, tree):
     """What could not be delivered until the end is said; exit code 5."""
     timer = threading.Timer(0.2, tree.at(LOG).unlink)

@@ -71,3 +71,19 @@ def test_a_refused_policy(run, tmp_path):
     (tmp_path / "bad.yaml").write_text("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: All}]\n")
     result = run("policy", "coverage", str(tmp_path / "bad.yaml"))
     assert (result.code, "refuses this policy" in result.err) == (1, True)
+
+
+def test_fix_writes_the_rules(run, tmp_path):
+    """In place; comments stay; then nothing is left to do. What cannot be edited is said."""
+    path = tmp_path / "policy.yaml"
+    path.write_text("# mine\n" + (DATA / "policies" / "security.yaml").read_text())
+    result = run("policy", "coverage", "--fix", str(path))
+    assert (result.code, result.err) == (0, f"{path}: put in 4 rules\n")
+    assert path.read_text().startswith("# mine\n")
+    assert "57 full, 0 weak" in run("policy", "coverage", str(path)).out
+    before = path.read_text()
+    assert run("policy", "coverage", "--fix", str(path)).code == 0
+    assert path.read_text() == before
+    path.write_text("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata}]\n")
+    refused = run("policy", "coverage", "--fix", str(path))
+    assert (refused.code, "--rules prints them" in refused.err) == (2, True)

@@ -14,6 +14,7 @@ from kubewitness.keep.seal.ed25519 import Ed25519Signer
 from kubewitness.keep.store import verify_data
 from kubewitness.keep.store.layout import DataDir, KeyDir, default_keys
 from tests.keep.store.build import data_dir, raws
+from tests.keep.store.test_bundle import special
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +134,21 @@ def test_an_unsigned_tail_is_told_and_old_ones_are_incomplete(run, tmp_path):
     assert old.code == 4
     (finding,) = json.loads(old.out)["logs"][0]["findings"]
     assert (finding["kind"], finding["first"], finding["end"]) == ("unsigned", 100, 140)
+
+
+def test_what_was_removed_is_told(run, tmp_path):
+    """Proofs hold over blanked Events and tombstones, so that who blanked all would look sound; it is said, with 4."""
+    data = special(tmp_path / "data").path
+    result = run("verify", "--data", str(data), "-o", "json")
+    assert (result.code, kinds(result)) == (4, {"removed"})
+    (log,) = json.loads(result.out)["logs"]
+    assert log["removed"] == {
+        "event expired": 1,
+        "requestObject expired": 1,
+        "requestURI.query dropped": 1,
+        "user redacted": 1,
+    }
+    assert "event expired 1, requestObject expired 1" in run("verify", "--data", str(data)).out
 
 
 def test_memory_finds_a_rollback_and_a_rewrite(run, data, tmp_path):

@@ -7,7 +7,7 @@ import dataclasses
 import json
 
 import yaml
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from kubewitness.emit.doors import asgi
@@ -35,6 +35,9 @@ class ToyApi:
         if scope["type"] == "lifespan":
             await _lifespan(receive, send)
             return
+        if scope["type"] == "websocket":
+            await self._websocket(scope, receive, send)
+            return
         request = Request(scope, receive)
         try:
             response = await self._respond(request)
@@ -42,18 +45,44 @@ class ToyApi:
             response = _status(problem)
         await response(scope, receive, send)
 
-    async def _respond(self, request: Request) -> Response:
-        scope = request.scope
+    async def _websocket(self, scope, receive, send) -> None:
+        """Take an exec: the command is not run, its words come back."""
+        await receive()
+        connection = HTTPConnection(scope)
+        try:
+            _, info = self._admit(connection, "GET")
+            kind = kinds.find(info.api_group, info.api_version, info.resource)
+            if kind is None or (kind.resource, info.subresource) != ("pods", "exec"):
+                raise ProblemError(400, "BadRequest", "there is nothing to be upgraded to")
+            self.store.get(kind, info.namespace, info.name)
+        except ProblemError as problem:
+            answer = _status(problem)
+            await send({"type": "websocket.http.response.start", "status": problem.code, "headers": answer.raw_headers})
+            await send({"type": "websocket.http.response.body", "body": answer.body})
+            return
+        await send({"type": "websocket.accept", "subprotocol": "v5.channel.k8s.io"})
+        words = " ".join(connection.query_params.getlist("command"))
+        await send({"type": "websocket.send", "bytes": b"\x01" + f"{info.name} was told: {words}\n".encode()})
+        await send({"type": "websocket.send", "bytes": b'\x03{"metadata":{},"status":"Success"}'})
+        await send({"type": "websocket.close", "code": 1000})
+
+    def _admit(self, connection: HTTPConnection, method: str):
+        """Say who asks for what, if they may. Raises ProblemError."""
+        scope = connection.scope
         target = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
         user: UserInfo = scope["toy.user"]
-        info = request_info(request.method, target.decode("utf-8", "surrogateescape"))
-        user = self._impersonated(request, user, info)
+        info = request_info(method, target.decode("utf-8", "surrogateescape"))
+        user = self._impersonated(connection, user, info)
         attributes = info.attributes(user.username, user.groups)
         allowed, reason = self.access.decide(user, attributes)
         asgi.annotate(scope, "authorization.k8s.io/decision", "allow" if allowed else "forbid")
         asgi.annotate(scope, "authorization.k8s.io/reason", reason)
         if not allowed:
             raise forbidden(user, attributes)
+        return user, info
+
+    async def _respond(self, request: Request) -> Response:
+        user, info = self._admit(request, request.method)
         if not info.is_resource_request:
             return self._plain(request, info.path)
         kind = kinds.find(info.api_group, info.api_version, info.resource)
@@ -69,7 +98,7 @@ class ToyApi:
             return await self._subresource(request, kind, namespace, info)
         return await getattr(self, f"_{info.verb or 'nothing'}", self._nothing)(request, kind, namespace, info.name)
 
-    def _impersonated(self, request: Request, user: UserInfo, info) -> UserInfo:
+    def _impersonated(self, request: HTTPConnection, user: UserInfo, info) -> UserInfo:
         name = request.headers.get("impersonate-user")
         if name is None:
             return user

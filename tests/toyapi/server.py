@@ -16,6 +16,7 @@ from tests.toyapi.access import Access
 from tests.toyapi.app import ToyApi
 from tests.toyapi.kinds import find
 from tests.toyapi.store import Store
+from tests.toyapi.websocket import WebSocket
 
 
 class WithCertificate(H11Protocol):
@@ -74,7 +75,7 @@ async def serve(config: dict) -> None:
         settings = uvicorn.Config(
             app,
             http=WithCertificate,
-            ws="none",
+            ws=WebSocket,
             lifespan="on",
             log_level="warning",
             proxy_headers=False,

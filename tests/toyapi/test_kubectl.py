@@ -141,6 +141,38 @@ def test_impersonation_is_recorded_and_refused(server: Running) -> None:
     assert "impersonatedUser" not in server.events()[-1]
 
 
+def test_an_exec_is_a_get_that_switches_protocols(server: Running, capsys: pytest.CaptureFixture[str]) -> None:
+    """kubectl exec speaks WebSocket: verb get, code 101, three stages, the command in the URL; who finds it."""
+    server.kubectl("run", "shell", "--image=x")
+    assert server.kubectl("exec", "shell", "--", "cat", "/etc/shadow").stdout == "shell was told: cat /etc/shadow\n"
+    execs = [event for event in server.events() if event.get("objectRef", {}).get("subresource") == "exec"]
+    assert [(event["stage"], event["verb"], event.get("responseStatus", {}).get("code")) for event in execs] == [
+        ("RequestReceived", "get", None),
+        ("ResponseStarted", "get", 101),
+        ("ResponseComplete", "get", 101),
+    ]
+    assert main(["who", "exec", "pods/shell", "-n", "default", str(server.audit_log)]) == 0
+    out = capsys.readouterr().out
+    assert "admin" in out
+    assert "cat /etc/shadow" in out
+
+
+def test_a_refused_exec_says_why(server: Running) -> None:
+    """Who may not exec is answered 403 with a Status, on both ways kubectl tries."""
+    server.kubectl("run", "closed", "--image=x")
+    server.kubectl("create", "clusterrole", "looker", "--verb=get", "--resource=pods")
+    server.kubectl("create", "clusterrolebinding", "lookers", "--clusterrole=looker", "--user=mallory")
+    done = server.kubectl("exec", "closed", "--", "id", user="mallory", check=False)
+    assert "cannot" in done.stderr
+    assert "pods/exec" in done.stderr
+    refused = [event for event in server.events() if event.get("objectRef", {}).get("name") == "closed"]
+    refused = [
+        event for event in refused if event["objectRef"].get("subresource") == "exec" and "responseStatus" in event
+    ]
+    assert {event["responseStatus"]["code"] for event in refused} == {403}
+    assert {event["annotations"]["authorization.k8s.io/decision"] for event in refused} == {"forbid"}
+
+
 def test_a_watch_is_open_until_the_server_stops(tmp_path: Path) -> None:
     """kubectl get --watch leaves ResponseStarted at once and ResponseComplete in the end."""
     import subprocess

@@ -1,10 +1,10 @@
 """
 Carry a Plan out on the disk, and take it back: files are replaced as a whole, and what they were is kept.
 
-A copy of each file, with its mode and owner, lies under `<root>/var/lib/kubewitness/enable/<distro>/` (0700; for kind,
-Talos and minikube under `.kubewitness` instead), never beside the original: the kubelet takes every file of its static
-pod directory for a pod, also a backup. For the same reason a new manifest is written in the directory above and renamed
-into place. Undo restores bytes, mode and owner, and refuses when somebody has changed a file since.
+A copy of each file, with its mode and owner, lies under `<root>/var/lib/kubewitness-apiserver/<distro>/` (0700; for
+kind, Talos and minikube under `.kubewitness` instead), never beside the original: the kubelet takes every file of its
+static pod directory for a pod, also a backup. For the same reason a new manifest is written in the directory above and
+renamed into place. Undo restores bytes, mode and owner, and refuses when somebody has changed a file since.
 
 The disk is reached through `Root`, so that a whole tree under another root can be set up. POSIX.
 """
@@ -24,7 +24,7 @@ import msgspec
 from kubewitness.apiserver.plan import NewDirectory, NewFile, Plan, PlanError
 from kubewitness.apiserver.setup import uid_of
 
-_STATE = "var/lib/kubewitness/enable"
+_STATE = "var/lib/kubewitness-apiserver"
 # where the root is a person's own directory: beside the files that are handed to a tool
 _OWN_STATE = ".kubewitness/enable"
 _OWN = ("kind", "talos", "minikube")

@@ -46,7 +46,10 @@ _CONFLICT = "KW512"
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked beside the setup. `policy`: its text where the setup only names it; `policy_file`: from where."""
+    """What is asked beside the setup. `policy`: its text where the setup only names it; `policy_file`: from where.
+
+    `host_file`: where the file lies on its host, when it was read under another name.
+    """
 
     files: HostFiles
     policy: bytes | None = None
@@ -55,6 +58,7 @@ class Question:
     profile: str = "default"
     rate: Rate | None = None
     now: datetime | None = None
+    host_file: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,7 @@ def check(data: bytes, file: str, question: Question) -> Report:
         question.profile,
         question.rate,
         question.now or datetime.now(UTC),
+        question.host_file or file,
     )
     findings = [finding for one in _CHECKS for finding in one(context)]
     findings += [*found, *_policy_findings(context), *_webhook(context), *_user(context)]

@@ -108,10 +108,10 @@ def among_the_static_pods(context: Context) -> Iterator[SetupFinding]:
     """Look for copies of the manifest that the kubelet runs too."""
     if context.setup.form is not Form.POD or not context.files.is_known:
         return
-    directory, _, own = context.setup.file.rpartition("/")
+    directory, _, own = context.host_file.rpartition("/")
     if not directory.endswith("manifests"):
         return
-    for name in context.files.names(directory[directory.find("/etc/kubernetes") :]):
+    for name in context.files.names(directory):
         if name == own or name.startswith(".") or "apiserver" not in name:
             continue
         is_backup = not name.endswith(_MANIFEST_ENDS) or own.partition(".")[0] in name
@@ -124,8 +124,7 @@ def hidden_by_another_file(context: Context) -> Iterator[SetupFinding]:
     """Look for files of config.yaml.d, of k3s and rke2, that set the same and win."""
     if context.setup.form is not Form.RANCHER or not context.files.is_known:
         return
-    at = context.setup.file.find("/etc/rancher/")
-    directory = f"{context.setup.file[max(at, 0) :]}.d"
+    directory = f"{context.host_file}.d"
     for name in context.files.names(directory):
         text = (context.files.read(f"{directory}/{name}") or b"").decode("utf-8", "replace")
         found = re.search(r"^(kube-apiserver-arg|audit-policy-file)\s*:", text, re.MULTILINE)

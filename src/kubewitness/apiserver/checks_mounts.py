@@ -86,16 +86,10 @@ def log_lasts(context: Context) -> Iterator[SetupFinding]:
     if place:
         message = f"{host} lies in {place}, which does not last: it is emptied at a restart or by age"
         yield context.flag("KW626", "audit-log-path", message, "/var/log/kubernetes/audit/audit.log")
-    static_pods = directory_of(context.setup.file)
-    if context.setup.form is Form.POD and static_pods.endswith("manifests") and is_within(host, _tail(static_pods)):
+    static_pods = directory_of(context.host_file)
+    if context.setup.form is Form.POD and static_pods.endswith("manifests") and is_within(host, static_pods):
         message = f"{host} lies among the static pods: the kubelet tries to run every file there"
         yield context.flag("KW626", "audit-log-path", message, "/var/log/kubernetes/audit/audit.log")
-
-
-def _tail(directory: str) -> str:
-    """Give the directory as the host names it, though the file was read under another root."""
-    at = directory.find("/etc/kubernetes")
-    return directory[at:] if at > 0 else directory
 
 
 def _volume(mount: Mount) -> str:

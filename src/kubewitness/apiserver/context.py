@@ -99,7 +99,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Everything a check may ask. `policy` None: not known; its `file` and `line` say where its findings belong."""
+    """Everything a check may ask. `policy` None: not known. `host_file`: where the setup's file lies on its host."""
 
     setup: Setup
     values: Values
@@ -109,6 +109,7 @@ class Context:
     profile: str
     rate: Rate | None
     now: datetime
+    host_file: str
 
     def finding(self, code: str, place: tuple[int, int] | int, message: str, help_: str = "", paste: str = "",
                 file: str = "") -> SetupFinding:  # fmt: skip

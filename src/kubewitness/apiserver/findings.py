@@ -41,6 +41,7 @@ _WRONG = {
     "KW636": "the flag has no effect in this setup",
     "KW637": "a flag is given twice: the last one holds",
     "KW639": "a file beside the manifest that the kubelet takes for a pod too",
+    "KW642": "the client certificate of the webhook has expired",
     "KW640": "the running server is not the one that this describes, or writes to a deleted log",
     "KW641": "a file of config.yaml.d hides what this one says",
 }
@@ -57,6 +58,7 @@ _RISKY = {
     "KW659": "the log is written as text of which most is lost",
     "KW660": "the log spans less time than its maxage says",
     "KW662": "bodies of lists are recorded, which costs the server memory",
+    "KW667": "the client certificate of the webhook expires soon",
     "KW663": "others than its owner can read the log",
     "KW664": "others than its owner can change what decides about the log",
     "KW665": "others can read the webhook's credentials",

@@ -84,6 +84,7 @@ def problems(config: Kubeconfig, read_file: ReadFile, now: datetime, *, uses_clu
     yield from _address(config, uses_cluster_dns=uses_cluster_dns)
     yield from _authority(config, read_file, now)
     yield from _credentials(config, read_file)
+    yield from _client(config, read_file, now)
 
 
 def _address(config: Kubeconfig, *, uses_cluster_dns: bool) -> Iterator[Problem]:
@@ -136,10 +137,7 @@ def _authority(config: Kubeconfig, read_file: ReadFile, now: datetime) -> Iterat
     embedded, named = document.text_at(data), document.text_at(path)
     if embedded is not None:
         line = document.line(data)
-        try:
-            pem = base64.b64decode(embedded, validate=False)
-        except (binascii.Error, ValueError):
-            pem = b""
+        pem = _decoded(embedded)
     elif named is not None:
         line = document.line(path)
         try:
@@ -163,20 +161,57 @@ def _authority(config: Kubeconfig, read_file: ReadFile, now: datetime) -> Iterat
 
 
 def _certificate(pem: bytes, line: int, now: datetime) -> Iterator[Problem]:
-    from cryptography import x509
-
-    try:
-        certificates = x509.load_pem_x509_certificates(pem)
-    except ValueError:
+    """Look at certificates of an authority: one of a bundle that is good is enough."""
+    ends = _ends(pem)
+    if not ends:
         yield Problem("KW616", line, "this holds no certificate in PEM form", "-----BEGIN CERTIFICATE-----")
         return
-    latest = max(certificate.not_valid_after_utc for certificate in certificates)
+    latest = max(ends)
     if latest < now:
         message = f"the certificate authority expired on {latest:%Y-%m-%d}: no receiver is trusted"
         yield Problem("KW633", line, message, "put the new one beside the old one, then restart the server")
     elif latest - now < _SOON:
         message = f"the certificate authority expires on {latest:%Y-%m-%d}"
         yield Problem("KW654", line, message, "put the new one beside the old one in good time")
+
+
+def _ends(pem: bytes) -> list[datetime]:
+    """Give when each certificate ends; empty when there is none that can be read."""
+    from cryptography import x509
+
+    try:
+        return [certificate.not_valid_after_utc for certificate in x509.load_pem_x509_certificates(pem)]
+    except ValueError:
+        return []
+
+
+def _client(config: Kubeconfig, read_file: ReadFile, now: datetime) -> Iterator[Problem]:
+    """Look when the certificate ends that the server shows."""
+    document, user = config.document, config.user
+    if user is None:
+        return
+    pem, at = _decoded(document.text_at((*user, "client-certificate-data"))), (*user, "client-certificate-data")
+    named = document.text_at((*user, "client-certificate"))
+    if not pem and named is not None:
+        at = (*user, "client-certificate")
+        try:
+            pem = read_file(named) or b""
+        except PermissionError:
+            return
+    ends = _ends(pem) if pem else []
+    if ends and ends[0] < now:
+        message = f"the client certificate expired on {ends[0]:%Y-%m-%d}: the receiver refuses every batch"
+        yield Problem("KW642", document.line(at), message, "make a new one (kubewitness init-server DIR --renew)")
+    elif ends and ends[0] - now < _SOON:
+        message = f"the client certificate expires on {ends[0]:%Y-%m-%d}"
+        yield Problem("KW667", document.line(at), message, "make a new one (kubewitness init-server DIR --renew)")
+
+
+def _decoded(text: str | None) -> bytes:
+    try:
+        return base64.b64decode(text or "", validate=False)
+    except (binascii.Error, ValueError):
+        return b""
 
 
 def _credentials(config: Kubeconfig, read_file: ReadFile) -> Iterator[Problem]:

@@ -86,6 +86,16 @@ class Guard:
             self.last[one.path] = known.get(one.path) or look(one, self.at(one.path))
             self._hold(one)
 
+    def follow(self, watched: Sequence[Watched]) -> list[Watched]:
+        """Watch these too, from what is there now; give those that are new."""
+        known = {one.path for one in self.watched}
+        new = [one for one in watched if one.path not in known]
+        self.watched = [*self.watched, *new]
+        for one in new:
+            self.last[one.path] = look(one, self.at(one.path))
+            self._hold(one)
+        return new
+
     def round(self) -> Iterator[Change]:
         """Look at everything and give what happened since the last round."""
         for one in self.watched:

@@ -39,6 +39,8 @@ class ClusterConfig:
     name: str
     certificates: Sequence[CertificateRule] = ()
     tokens: Path | None = None
+    logs: Sequence[Path] = ()
+    """Log files that are read beside what is posted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,7 @@ def _tls(base: Path, place: Reader) -> Tls:
 def _clusters(base: Path, place: Reader) -> list[ClusterConfig]:
     out: list[ClusterConfig] = []
     for one in place.items():
-        fields = one.fields("name", "certificates", "tokens")
+        fields = one.fields("name", "certificates", "tokens", "logs")
         name = fields["name"].text()
         if name.startswith(OWN_PREFIX):
             fields["name"].fail(f"names that begin with {OWN_PREFIX} are kept for logs of the server's own")
@@ -134,9 +136,10 @@ def _clusters(base: Path, place: Reader) -> list[ClusterConfig]:
             fields["name"].fail(f"there is a cluster {name} already")
         tokens = base / fields["tokens"].text() if fields["tokens"].is_given else None
         rules = [_rule(rule) for rule in fields["certificates"].items()]
-        if not rules and tokens is None:
-            one.fail(f"nobody can bring the Events of {name}: give certificates or tokens")
-        out.append(ClusterConfig(name, rules, tokens))
+        logs = [base / log.text() for log in fields["logs"].items()]
+        if not rules and tokens is None and not logs:
+            one.fail(f"nobody can bring the Events of {name}: give certificates, tokens or logs")
+        out.append(ClusterConfig(name, rules, tokens, logs))
     if not out:
         place.fail("at least one cluster is needed, with name and certificates")
     return out

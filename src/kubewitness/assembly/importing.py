@@ -8,6 +8,7 @@ was stopped is run again: what is stored already is known by its identity, and n
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -42,6 +43,8 @@ class Imported:
     indexed: int = 0
     trouble: str = ""
     """Why not all is sealed, if so."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """How long each phase took."""
 
 
 class Import:
@@ -55,7 +58,7 @@ class Import:
         self._total_bytes = sum(one.size_bytes for one in inputs)
         self._is_stopped = threading.Event()
         self.result = Imported()
-        self.phase = "importing"
+        self.phase = "store"
 
     def fraction(self) -> float | None:
         """How far the reading is; None while nobody knows."""
@@ -72,6 +75,7 @@ class Import:
 
     def run(self) -> Imported:
         """Store, seal, index. Raises StoreError, OSError."""
+        begun = time.monotonic()
         root, _ = self._data.enter(self._cluster)
         with root:
             had = any(name.endswith(".zst") for name in _names(root))
@@ -86,12 +90,19 @@ class Import:
                         break
                     self._import(one, ingest)
                 self.result.end = ingest.wait()
-            self.phase = "sealing"
+            begun = self._enter("store", "seal", begun)
         self.result.sealed, self.result.trouble = sealer.sealed, sealer.trouble
-        self.phase = "indexing"
+        begun = self._enter("seal", "index", begun)
         with self._data.look(self._cluster) as root:
             self.result.indexed = catch_up(root, self._cluster).end
+        self._enter("index", "", begun)
         return self.result
+
+    def _enter(self, before: str, phase: str, begun: float) -> float:
+        now = time.monotonic()
+        self.result.seconds[before] = round(now - begun, 3)
+        self.phase = phase
+        return now
 
     def _import(self, one: Input, ingest: Ingest) -> None:
         begun = self._done_bytes

@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kubewitness.assembly import tileserver
@@ -20,17 +21,18 @@ from kubewitness.assembly.collector import Collector
 from kubewitness.assembly.config import Config
 from kubewitness.assembly.desk import Desk, DiskGuard, open_log
 from kubewitness.assembly.jsonlog import JsonLog
+from kubewitness.assembly.logdoor import LogDoor
 from kubewitness.assembly.notify import notify
 from kubewitness.assembly.operatorlog import OperatorLog
 from kubewitness.assembly.plainhttp import Answer, PlainHttp
 from kubewitness.assembly.sealer import Order, Report
 from kubewitness.assembly.sealing import Sealing
 from kubewitness.assembly.servemetrics import ServeMetrics
-from kubewitness.keep.receiver.clients import Refusal
-from kubewitness.keep.receiver.intake import Intake
+from kubewitness.keep.receiver.clients import Caller, Refusal
+from kubewitness.keep.receiver.intake import Intake, Outcome
 from kubewitness.keep.receiver.server import Receiver
 from kubewitness.keep.seal.errors import NoteError
-from kubewitness.keep.store.errors import StoreError
+from kubewitness.keep.store.errors import DamagedError, StoreError, UnavailableError
 from kubewitness.keep.store.layout import OPERATOR, DataDir, KeyDir
 from kubewitness.keep.store.sinks import fields_of
 
@@ -87,6 +89,7 @@ class Service:
             self._sealer_died,
         )
         self._plain: list[PlainHttp] = []
+        self._doors: list[LogDoor] = []
         self._tasks: list[asyncio.Task[None]] = []
 
     # life
@@ -94,11 +97,12 @@ class Service:
     async def start(self) -> None:
         """Open everything and listen. Raises StoreError, OSError."""
         self._loop = asyncio.get_running_loop()
-        self._operator = await asyncio.to_thread(self._open_operator)
+        self._operator = await self._try_operator()
         # keys that are not there are made here: the sealer must not make them at the same time
         key_names = await asyncio.to_thread(self._key_names)
         self._sealing.start()
-        self._tell(OPERATOR, self._operator.end)
+        if self._operator is not None:
+            self._tell(OPERATOR, self._operator.end)
         for cluster in self.config.clusters:
             self._desks[cluster.name] = self._new_desk(cluster.name)
         self.addresses["events"] = self._receiver.listen(self.config.events)
@@ -110,6 +114,7 @@ class Service:
                 server = PlainHttp(handler)
                 self._plain.append(server)
                 self.addresses[kind] = [await server.listen(*address)]
+        self._doors = [self._new_door(cluster.name, path) for cluster in self.config.clusters for path in cluster.logs]
         self._tasks = [self._loop.create_task(self._look_after()), self._loop.create_task(self._watch.run())]
         for task in self._tasks:
             task.add_done_callback(self._ended)
@@ -132,6 +137,18 @@ class Service:
             on_reused=self._reused,
         )
 
+    def _new_door(self, cluster: str, path: Path) -> LogDoor:
+        caller = Caller(cluster, path.name)
+
+        def alert(text: str) -> None:
+            self.log.warning("log_file", cluster=cluster, text=text)
+            self._call(lambda: self.record("alarm", cluster=cluster, reason=text[:500]))
+
+        def taken(outcome: Outcome, source: str) -> None:
+            self._call(self._receiver.answered, caller, 0, 0.0, outcome, source)
+
+        return LogDoor(path, lambda: self._desks[cluster], self._data, self._keys, alert=alert, taken=taken)
+
     async def _reopen(self, cluster: str) -> None:
         """Open a store again whose thread a fault of ours has ended."""
         self.log.error("store_failed", cluster=cluster)
@@ -147,8 +164,11 @@ class Service:
         for task in self._tasks:
             task.cancel()
         await self._receiver.stop(self.config.grace_seconds)
+        for door in self._doors:
+            door.stop()
+        ended = await _within(CLOSE_SECONDS, [asyncio.to_thread(door.join) for door in self._doors])
         closing = [asyncio.to_thread(desk.close) for desk in self._desks.values()]
-        ended = await _within(CLOSE_SECONDS, closing)
+        ended = await _within(CLOSE_SECONDS, closing) and ended
         for name, desk in self._desks.items():
             if desk.log is not None:
                 self._tell(name, desk.log.end)
@@ -180,6 +200,18 @@ class Service:
         error = receipt.exception()
         if error is not None:
             self.log.error("operator_log_failed", error=str(error))
+
+    async def _try_operator(self) -> OperatorLog | None:
+        """Open the operator log; without it clusters are served all the same. Raises LockedError, OSError."""
+        self.metrics.store_open.labels(OPERATOR).set(0)
+        try:
+            operator = await asyncio.to_thread(self._open_operator)
+        except (DamagedError, UnavailableError) as exc:
+            is_damaged = isinstance(exc, DamagedError)
+            self.log.error("store_closed", cluster=OPERATOR, error=str(exc), damaged=is_damaged)  # noqa: TRY400
+            return None
+        self.metrics.store_open.labels(OPERATOR).set(1)
+        return operator
 
     def _open_operator(self) -> OperatorLog:
         root, _ = self._data.enter(OPERATOR)

@@ -28,6 +28,40 @@ POLL_SECONDS = 0.2
 _HEX_DIGITS = 32
 
 
+class Progress:
+    """How far a log file was brought, kept in `doors/` of the log that it is brought into."""
+
+    def __init__(self, root: Directory, key: bytes, path: Path) -> None:
+        """Use the key of identities, so that neither paths nor contents can be looked up in what is kept."""
+        self._key = key
+        self._doors = root.enter(DOORS)
+        root.sync()
+        self._name = f"tail-{self.fingerprint(str(path).encode())}.json"
+        self._saved: State | None = None
+
+    def fingerprint(self, head: bytes) -> str:
+        """Know bytes again."""
+        return hmac.new(self._key, head, hashlib.sha256).hexdigest()[:_HEX_DIGITS]
+
+    def load(self) -> State | None:
+        """Say how far it was; None when nothing is known."""
+        with suppress(FileNotFoundError, msgspec.DecodeError):
+            return msgspec.json.decode(read_whole(self._doors, self._name), type=State)
+        return None
+
+    def save(self, state: State | None) -> bool:
+        """Remember this, so that it lasts; False when it was known already. Raises OSError."""
+        if state is None or state == self._saved:
+            return False
+        write_whole(self._doors, self._name, msgspec.json.encode(state) + b"\n")
+        self._saved = state
+        return True
+
+    def close(self) -> None:
+        """Let go of the directory."""
+        self._doors.close()
+
+
 class Tailing:
     """One log file on its way into one log; use `run` from one thread, `stop` from any."""
 
@@ -58,30 +92,19 @@ class Tailing:
             Ingest(self._data, self._keys, self._cluster, TAIL, on_durable=sealer.tell) as ingest,
         ):
             sealer.tell(ingest.log.end)
-            key = self._keys.identity()
-
-            def fingerprint(head: bytes) -> str:
-                return hmac.new(key, head, hashlib.sha256).hexdigest()[:_HEX_DIGITS]
-
-            doors = ingest.root.enter(DOORS)
-            ingest.root.sync()
-            name = f"tail-{fingerprint(str(self._path).encode())}.json"
-            tail = LogTail(self._path, fingerprint, _state_of(doors, name), self._alert)
+            progress = Progress(ingest.root, self._keys.identity(), self._path)
+            tail = LogTail(self._path, progress.fingerprint, progress.load(), self._alert)
             try:
-                saved: State | None = None
                 while True:
                     self._take(tail, ingest)
                     end = ingest.wait()
-                    state = tail.state
-                    if state is not None and state != saved:
-                        write_whole(doors, name, msgspec.json.encode(state) + b"\n")
-                        saved = state
+                    if progress.save(tail.state):
                         self._told(ingest.counts.stored, end)
                     if is_once or self._stopped.wait(POLL_SECONDS):
                         return ingest.counts.stored
             finally:
                 tail.close()
-                doors.close()
+                progress.close()
 
     def _take(self, tail: LogTail, ingest: Ingest) -> None:
         name = str(self._path)
@@ -95,9 +118,3 @@ class Tailing:
                 self._alert(f"{name}: line {part.line}, byte {part.offset}: no event: {part.reason}")
             else:
                 ingest.add(part, name)
-
-
-def _state_of(doors: Directory, name: str) -> State | None:
-    with suppress(FileNotFoundError, msgspec.DecodeError):
-        return msgspec.json.decode(read_whole(doors, name), type=State)
-    return None

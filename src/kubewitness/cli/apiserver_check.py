@@ -103,7 +103,7 @@ def _reports(args: argparse.Namespace) -> Iterator["Report"]:
         )
     if args.file:
         data = read_bytes(args.file)
-        question = _question(args, _files(args))
+        question = _question(args, *_files(args))
         try:
             report = check(data, args.file, question)
         except EditError as error:
@@ -113,28 +113,33 @@ def _reports(args: argparse.Namespace) -> Iterator["Report"]:
     for process in processes:
         root = args.root or process.root
         files: HostFiles = RootFiles(root) if os.access(root, os.R_OK | os.X_OK) else Unknown()
-        yield compare(check(process.command, _name(process), _question(args, files)), [process])
+        yield compare(check(process.command, _name(process), _question(args, files, "")), [process])
 
 
 def _name(process: "Process") -> str:
     return f"/proc/{process.pid}/cmdline"
 
 
-def _files(args: argparse.Namespace) -> "HostFiles":
+def _files(args: argparse.Namespace) -> "tuple[HostFiles, str]":
+    """Find the host's root, said or told from where the file lies; give it and the file's path there."""
     from kubewitness.apiserver.context import Unknown
     from kubewitness.apiserver.hostfiles import RootFiles
 
-    if args.root is not None:
-        return RootFiles(args.root)
-    path = "" if args.file == "-" else str(Path(args.file).absolute())
-    for usual in _USUAL:
-        if usual in path:
-            return RootFiles(Path(path.partition(usual)[0] or "/"))
-    name = Path(path).name if path else ""
-    return RootFiles(Path(path).parent) if name in ("kind-config.yaml", "audit-patch.yaml") else Unknown()
+    path = None if args.file == "-" else Path(args.file).absolute()
+    root: Path | None = args.root.absolute() if args.root is not None else None
+    if root is None and path is not None:
+        usual = next((one for one in _USUAL if one in str(path)), None)
+        if usual is not None:
+            root = Path(str(path).partition(usual)[0] or "/")
+        elif path.name in ("kind-config.yaml", "audit-patch.yaml"):
+            root = path.parent
+    if root is None:
+        return Unknown(), ""
+    inside = path is not None and path.is_relative_to(root)
+    return RootFiles(root), f"/{path.relative_to(root)}" if path is not None and inside else ""
 
 
-def _question(args: argparse.Namespace, files: "HostFiles") -> "Question":
+def _question(args: argparse.Namespace, files: "HostFiles", host_file: str) -> "Question":
     from kubewitness.apiserver.check import Question
     from kubewitness.emit.backends.flagvalues import FlagError
     from kubewitness.emit.backends.options import version_key
@@ -145,7 +150,7 @@ def _question(args: argparse.Namespace, files: "HostFiles") -> "Question":
         except FlagError as error:
             raise UserError(str(error)) from error
     policy = read_bytes(args.policy) if args.policy else None
-    return Question(files, policy, args.policy or "", args.server_version, args.profile, _rate(args))
+    return Question(files, policy, args.policy or "", args.server_version, args.profile, _rate(args), None, host_file)
 
 
 def _rate(args: argparse.Namespace) -> "Rate | None":

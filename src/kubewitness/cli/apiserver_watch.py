@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -102,8 +102,11 @@ def _once(args: argparse.Namespace, guard: "Guard", teller: "Teller", *, is_firs
 def _go_on(args: argparse.Namespace, guard: "Guard", teller: "Teller") -> int:
     end = None if args.for_s is None else time.monotonic() + args.for_s
     while True:
-        for change in guard.round():
+        changes = list(guard.round())
+        for change in changes:
             teller.tell(change)
+        if any(change.role == "config" for change in changes):
+            _follow(args, guard)
         teller.deliver()
         if args.state is not None and not teller.waiting:
             _keep(args.state, guard)
@@ -115,6 +118,13 @@ def _go_on(args: argparse.Namespace, guard: "Guard", teller: "Teller") -> int:
             f"{len(teller.waiting) + teller.dropped} changes were not delivered: {teller.why}", ExitCode.RUNTIME
         )
     return ExitCode.OK
+
+
+def _follow(args: argparse.Namespace, guard: "Guard") -> None:
+    """Watch what a changed manifest names now, beside what it named before."""
+    with suppress(UserError):  # it is gone or broken: that was told
+        for one in guard.follow(_watched(args)):
+            print(f"watching {printable(one.path)} [{one.role.value}]", file=sys.stderr)  # noqa: T201
 
 
 def _begin(guard: "Guard") -> None:

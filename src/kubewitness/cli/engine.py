@@ -161,25 +161,30 @@ class Log:
 
     def why_unknown(self) -> tuple[Counter[str], int]:
         """Give the reasons why answers are unknown, counted over the first such requests, and how many those are."""
-        from kubewitness.event.decode import Record, read_all
+        from kubewitness.event.decode import decode_tolerant
         from kubewitness.event.expr_values import Context
         from kubewitness.event.filter import why_unknown
 
         condition = replace(self._condition, where=self._condition.unknown, unknown="FALSE")
-        statement = select(["_row", "dialect"], limit=_EXPLAINED)
-        answer = self._ask(statement, self._stages, condition=condition, keeps_bytes=True)
+        columns = ["_row", "dialect", "redacted"]
+        answer = self._ask(select(columns, limit=_EXPLAINED), self._stages, condition=condition, keeps_bytes=True)
         rows = list(answer)
         reasons: Counter[str] = Counter()
-        for (_, dialect), raw in zip(rows, answer.exact_bytes([row for row, _ in rows]), strict=True):
-            context = Context(dialect=dialect)
-            for record in read_all([raw + b"\n"], ""):
-                if not isinstance(record, Record):
-                    continue
-                # a field that a flag and --where both name is told once
-                lacking = {path: _lacking(path, record.event, context) for path in condition.named}
-                told = (f"{path}: {words}" for path, words in lacking.items() if words)
-                reasons.update({*why_unknown(condition.filter, record.event, context), *told})
-        return reasons, len(rows)
+        count = 0
+        for (_, dialect, redacted), raw in zip(rows, answer.exact_bytes([row[0] for row in rows]), strict=True):
+            read = decode_tolerant(raw)
+            if isinstance(read, str):
+                continue
+            event, count = read[0], count + 1
+            context = Context(dialect=dialect, redacted=tuple(redacted) if redacted else None)
+            # a field that a flag and --where both name is told once
+            reasons.update(
+                {
+                    *why_unknown(condition.filter, event, context),
+                    *(f"{path}: {words}" for path in condition.named if (words := _lacking(path, event, context))),
+                }
+            )
+        return reasons, count
 
     def has(self, path: str, value: str) -> bool:
         """Tell whether any event has this text in a field, whatever the flags say."""

@@ -123,6 +123,7 @@ def _tell(args: argparse.Namespace, done: "Imported", cluster: str) -> None:
             "end": done.end,
             "sealed": done.sealed,
             "indexed": done.indexed,
+            "seconds": done.seconds,
         }
         sys.stdout.write(f"{json.dumps(facts)}\n")
     else:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kubewitness.cli.errors import ExitCode
-from kubewitness.cli.policy_files import accepted, add_version_argument
+from kubewitness.cli.answer import counted, say
+from kubewitness.cli.errors import ExitCode, UserError
+from kubewitness.cli.policy_files import accepted_with_bytes, add_version_argument
 from kubewitness.cli.render.choose import add_output_arguments, output_of, write_rows
 from kubewitness.cli.render.folded import folded
 from kubewitness.cli.render.printable import printable
@@ -44,6 +45,7 @@ class _Judged:
     """One policy file and what it covers."""
 
     path: str
+    data: bytes
     document: "Document"
     policy: "Policy"
     covers: tuple["Cover", ...]
@@ -64,6 +66,9 @@ def add_subcommand(subparsers: "argparse._SubParsersAction[argparse.ArgumentPars
     parser.add_argument("--all", action="store_true", help="list the techniques that are fully seen, too")
     parser.add_argument(
         "--rules", action="store_true", help="print the rules that would make everything full, as YAML to insert"
+    )
+    parser.add_argument(
+        "--fix", action="store_true", help="write each file anew with these rules in it, comments kept; - is printed"
     )
     parser.add_argument(
         "--fail-on", choices=_FAIL, default="blind", help="the worst sight that ends with 1 (default: %(default)s)"
@@ -91,10 +96,14 @@ def run(args: argparse.Namespace) -> int:
         techniques = tuple(as_identity(one, args.identity, args.group) for one in techniques)
     judged = []
     for path in args.files:
-        document = accepted(path, args.server_version)
-        assert document.policy is not None  # noqa: S101  accepted() gives no other
+        document, data = accepted_with_bytes(path, args.server_version)
+        assert document.policy is not None  # noqa: S101  it gives no other
         covers = tuple(cover(document.policy, one) for one in techniques)
-        judged.append(_Judged(path, document, document.policy, covers))
+        judged.append(_Judged(path, data, document, document.policy, covers))
+    if args.fix:
+        for one in judged:
+            _fix(one)
+        return ExitCode.OK
     if args.output == "json":
         sys.stdout.write(json_text([_json(one) for one in judged], indent=2) + "\n")
     else:
@@ -231,6 +240,26 @@ def _rules_text(one: _Judged) -> Iterator[str]:
         yield f"# before rules[{insertion.index}]"
         text = policy_yaml(Policy((insertion.rule,)))
         yield text[text.index("rules:\n") + len("rules:\n") :].rstrip("\n")
+
+
+def _fix(one: _Judged) -> None:
+    """Put the rules of `plan_for` into the file, or say why not."""
+    from kubewitness.policy.workshop.coverage import plan_for
+    from kubewitness.policy.workshop.insert import InsertError, inserted
+
+    insertions = plan_for(one.policy, one.covers)
+    try:
+        text = inserted(one.data.decode("utf-8"), one.document, insertions) if insertions else one.data.decode("utf-8")
+    except (InsertError, UnicodeDecodeError) as error:
+        raise UserError(f"{one.path}: {error}; --rules prints them") from error
+    if one.path == "-":
+        sys.stdout.write(text)
+    elif insertions:
+        try:
+            Path(one.path).write_text(text, "utf-8", newline="")
+        except OSError as error:
+            raise UserError(f"{one.path}: cannot be written: {error.strerror}") from error
+    say(f"{one.path}: put in {counted(len(insertions), 'rule')}")
 
 
 def _identities(one: _Judged) -> Iterator[str]:

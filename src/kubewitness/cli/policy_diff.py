@@ -4,7 +4,7 @@ import argparse
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kubewitness.cli.answer import say
+from kubewitness.cli.answer import counted, say
 from kubewitness.cli.engine import open_log
 from kubewitness.cli.errors import ExitCode, UserError
 from kubewitness.cli.policy_prove import (
@@ -50,11 +50,11 @@ class _Weighed:
     is_recorded_by_old: bool
     code: int
 
-    def rate(self, count: float) -> str:
+    def rate(self, count: int) -> str:
         """Write a number of requests: a day, or in this log where that is too short."""
         if self.seconds < _LEAST_S:
-            return f"{count:,.0f} requests of this log"
-        return f"{count * _DAY_S / self.seconds:,.0f} requests a day"
+            return f"{counted(count, 'request')} of this log"
+        return f"{counted(round(count * _DAY_S / self.seconds), 'request')} a day"
 
 
 def add_subcommand(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -106,7 +106,10 @@ def _weigh(args: argparse.Namespace, old: "Policy", new: "Policy") -> _Weighed:
     is_recorded = simulation.is_recorded_by_baseline
     if not is_recorded and traffic.events:
         events = sum(line.shape.events for line in simulation.contradictions)
-        say(f"{args.old} did not record this log: {events:,} of {traffic.events:,} events would differ under it")
+        say(
+            f"{args.old} did not record this log ({events:,} of {traffic.events:,} events would differ): changes are "
+            "weighed by what it holds"
+        )
     return _Weighed(weights, traffic.seconds, is_recorded, code)
 
 

@@ -37,11 +37,17 @@ def read_bytes(path: str) -> bytes:
 
 def accepted(path: str, server_version: str) -> "Document":
     """Read a policy that the server accepts; a refused one ends the command with its sentence and exit code 1."""
+    return accepted_with_bytes(path, server_version)[0]
+
+
+def accepted_with_bytes(path: str, server_version: str) -> "tuple[Document, bytes]":
+    """Read a policy that the server accepts, and give the bytes of its file, too."""
     from kubewitness.policy.load import read
 
-    document = read(read_bytes(path), server_version)
+    data = read_bytes(path)
+    document = read(data, server_version)
     if document.error:
         raise UserError(
             f"{path}: kube-apiserver {server_version} refuses this policy: {document.error}", ExitCode.FINDINGS
         )
-    return document
+    return document, data

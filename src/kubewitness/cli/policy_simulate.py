@@ -122,6 +122,8 @@ def _tell(report: "Report", log: Log) -> None:
         say("no events were read: nothing to simulate")
     for note in report.notes:
         say(note)
+    if log.is_store:
+        say("a store's index keeps no lengths of lines: sizes are put together from its columns, within a few per cent")
 
 
 def _prices(path: str | None) -> "tuple[Price, ...]":

@@ -238,6 +238,7 @@ def _log_json(log: "LogVerdict") -> dict[str, Any]:
         "heads": verdict.heads,
         "events": verdict.events,
         "unsigned": verdict.unsigned,
+        "removed": dict(verdict.lacking),
         "remembered": log.before,
         "keys": [str(key) for key in log.keys],
         "findings": [_finding_json(finding) for finding in verdict.findings],

@@ -118,6 +118,31 @@ def test_a_cursor_that_is_lost_costs_no_item(tmp_path: Path, cursor: bytes | Non
     spool.close()
 
 
+@pytest.mark.parametrize("is_failed", [False, True])
+def test_a_file_may_be_synced_while_it_grows_and_rotates(tmp_path: Path, is_failed: bool) -> None:
+    """Whoever syncs holds the file open, however often others have gone on to the next one."""
+    spool = opened(tmp_path)
+    assert spool.begin_sync() is None
+    spool.append([b"a" * 150])
+    file = spool.begin_sync()
+    assert file is not None
+    assert spool.begin_sync() is None
+    spool.append([b"b" * 150])
+    spool.append([b"c" * 150])
+    file.sync()
+    spool.end_sync(is_failed=is_failed)
+    with pytest.raises(ValueError, match="negative integer"):
+        file.sync()
+    spool.append([b"d"])
+    file = spool.begin_sync()
+    assert file is not None
+    spool.end_sync(is_failed=is_failed)
+    spool.append([b"e"])
+    assert len(list(tmp_path.glob("*.spool"))) == (3 if is_failed else 2)
+    assert rest(spool) == [b"a" * 150, b"b" * 150, b"c" * 150, b"d", b"e"]
+    spool.close()
+
+
 def test_two_processes_do_not_share_a_spool(tmp_path: Path) -> None:
     """The second is refused when it starts."""
     (tmp_path / "w.yaml").write_text(
@@ -147,13 +172,16 @@ class World:
         self.got: list[bytes] = []
         self.posts = 0
         self.is_down = False
+        self.takes_ns = 0
+        self.failure = Failure("connection refused")
         self.is_refused = lambda _item: False
         self.lost: list[bytes] = []
 
-    def attempt(self, body: bytes) -> Failure | None:
+    def post(self, body: bytes) -> Failure | None:
         self.posts += 1
+        self.now_ns += self.takes_ns
         if self.is_down:
-            return Failure("connection refused")
+            return self.failure
         items = [bytes(raw) for raw in msgspec.json.decode(body, type=Body).items]
         if any(map(self.is_refused, items)):
             return Failure("the server rejected our request for an unknown reason", 400)
@@ -164,7 +192,7 @@ class World:
 
     def courier(self, spool: Spool, options: BatchOptions) -> Courier:
         return Courier(
-            spool, self, options, 10 * SECOND, lambda item, _: self.lost.append(item), self.now_ns, lambda: 0.5
+            spool, self, options, 10 * SECOND, lambda item, _: self.lost.append(item), lambda: self.now_ns, lambda: 0.5
         )
 
     def run(self, courier: Courier, until_ns: int) -> None:
@@ -227,6 +255,33 @@ def test_batches_leave_when_they_are_full_or_old(tmp_path: Path) -> None:
     assert world.posts == 15 + 0
     world.run(courier, 2 * SECOND)
     assert world.posts == 1 + 20
+    spool.close()
+
+
+@pytest.mark.parametrize(("wait_s", "resumes_s"), [(None, 11), (3, 11), (25, 25), (3600, 60)])
+def test_the_receiver_may_ask_for_a_longer_pause(tmp_path: Path, wait_s: int | None, resumes_s: int) -> None:
+    """Retry-After is heard, up to a minute, and shortens nothing."""
+    world = World()
+    spool = opened(tmp_path)
+    courier = world.courier(spool, OPTIONS)
+    spool.append([b"1"])
+    courier.arrived(0)
+    world.is_down, world.failure = True, Failure("busy", 503, wait_s)
+    courier.step(0)
+    assert courier.due_at(0, is_closing=True) == resumes_s * SECOND
+    spool.close()
+
+
+def test_a_pause_begins_when_the_attempt_has_failed(tmp_path: Path) -> None:
+    """A receiver that hangs for its 30 seconds is not asked again at once."""
+    world = World()
+    spool = opened(tmp_path)
+    courier = world.courier(spool, OPTIONS)
+    spool.append([b"1"])
+    courier.arrived(0)
+    world.is_down, world.takes_ns = True, 30 * SECOND
+    courier.step(0)
+    assert courier.due_at(world.now_ns, is_closing=True) == 41 * SECOND
     spool.close()
 
 

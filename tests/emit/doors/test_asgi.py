@@ -213,6 +213,62 @@ def test_a_request_that_is_no_http_is_refused_unaudited() -> None:
     assert (call.code, site.events) == (400, [])
 
 
+def test_a_malformed_url_with_a_wrong_token_is_refused_unaudited() -> None:
+    """Neither reaches the application, and neither is an error of the server."""
+
+    def nobody(_scope):
+        raise NotAuthenticatedError
+
+    site = Site(answering(), identify=nobody)
+    call = site.call("GET", "/api/v1/pods%zz")
+    assert (call.code, site.events) == (400, [])
+
+
+@pytest.mark.parametrize("level", [Level.METADATA, Level.NONE])
+def test_an_audit_id_that_is_no_text(level: Level) -> None:
+    """It is recorded mended, and given back as it came."""
+    site = Site(answering(), level)
+    call = site.call("GET", PODS, headers=[(b"audit-id", b"a\xffb")])
+    assert call.headers[b"audit-id"] == b"a\xffb"
+    assert {event.audit_id for event in site.events} <= {"a\ufffdb"}
+
+
+@pytest.mark.parametrize("target", [PODS, f"{PODS}?watch=1"])
+def test_a_client_that_goes_amid_the_answer_is_no_panic(target: str) -> None:
+    """The server says so by an error of its send, which the application lets through."""
+
+    async def app(scope, receive, send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [JSON]})
+        await send({"type": "http.response.body", "body": b"{}", "more_body": True})
+
+    site = Site(app)
+    call = Call("GET", target)
+
+    async def send(message) -> None:
+        if message["type"] == "http.response.body":
+            raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        asyncio.run(site.door(call.scope, call.receive, send))
+    assert site.stages[-1] == "ResponseComplete"
+    assert site.events[-1].response_status.code == 200
+
+
+def test_a_client_that_goes_amid_its_request_is_no_panic() -> None:
+    """What a framework raises then ends the request as one that was closed early."""
+
+    async def app(scope, receive, send) -> None:
+        await receive()
+        if (await receive())["type"] == "http.disconnect":
+            raise ValueError("client disconnected")
+
+    site = Site(app)
+    with pytest.raises(ValueError, match="client disconnected"):
+        site.call("POST", PODS, POD)
+    assert site.stages == ["RequestReceived", "ResponseComplete"]
+    assert site.events[-1].response_status.message == "Connection closed early"
+
+
 def test_an_exception_is_a_panic_and_goes_on() -> None:
     """Panic takes the place of ResponseComplete, and whoever stands outside still sees the exception."""
 

@@ -178,7 +178,7 @@ def _run(mutant: Mutant) -> int:
 
     import pytest
 
-    signal.alarm(60)
+    signal.alarm(120)
     with Path(os.devnull).open("wb") as null:
         os.dup2(null.fileno(), 1)
         os.dup2(null.fileno(), 2)
@@ -199,10 +199,11 @@ def survivors(only: str = "", every: int = 1, offset: int = 0, jobs: int = 1) ->
 
     import kubewitness.policy.load  # noqa: F401
 
-    for module in MODULES:
-        source = ast.unparse(ast.parse((STAGES / f"{module}.py").read_text("utf-8")))
-        assert not is_noticed(Mutant(module, "", 0, "", source)), f"{module} fails as it is"
     chosen = [m for module in MODULES if only in module for m in mutants(module)][offset::every]
+    # a module that was only written anew must pass, or failing would mean nothing
+    module = chosen[0].module
+    source = ast.unparse(ast.parse((STAGES / f"{module}.py").read_text("utf-8")))
+    assert not is_noticed(Mutant(module, "", 0, "", source)), f"{module} fails as it is"
     tried = [mutant for mutant in chosen if mutant.key not in EQUIVALENT]
     with ThreadPoolExecutor(jobs) as pool:
         verdicts = list(pool.map(is_noticed, tried))

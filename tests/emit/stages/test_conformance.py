@@ -115,3 +115,9 @@ def test_other_policies_give_the_members_that_servers_recorded_under_them(policy
     # the rest are requests of which the other run happened to have none of the same kind
     assert found == compared
     assert len(sink) - found <= 5
+
+
+def test_the_exceptions_stand_in_the_documentation() -> None:
+    """Whatever is handed in beside the last Event is named, with the reason, on the page about stages."""
+    page = (DATA.parents[1] / "docs" / "explanation" / "stages.md").read_text("utf-8")
+    assert [row for row in EXCEPTIONS if f"| {row} |" not in page] == []

@@ -1,9 +1,13 @@
 """A bundle of evidence is accepted as it was made, by a Python with nothing else, and no byte of it can be changed."""
 
+import base64
 import hashlib
+import random
 import shutil
 import subprocess
 import sys
+import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -18,11 +22,12 @@ from kubewitness.keep.seal.leaf_cut import Group, State, blank, cut, tombstone_l
 from kubewitness.keep.seal.leaf_secret import Secret
 from kubewitness.keep.store import bundle_verify
 from kubewitness.keep.store.bundle import Bundle
-from kubewitness.keep.store.bundle_verify import BROKEN, SUMS, check, check_event, check_sums
+from kubewitness.keep.store.bundle_verify import BROKEN, SUMS, WrongError, check, check_event, check_sums
+from kubewitness.keep.store.errors import DamagedError
 from kubewitness.keep.store.evidence import Archive
 from kubewitness.keep.store.layout import DataDir, KeyDir, default_keys
-from kubewitness.keep.store.segment import Block, Commit, encode_block, encode_end
-from kubewitness.keep.store.tree import Tree
+from kubewitness.keep.store.segment import Block, Commit, decode_block, encode_block, encode_end, read_start
+from kubewitness.keep.store.tree import Tree, block_leaves
 from tests.keep.store.build import data_dir, recorded, segment
 
 Files = dict[str, bytes]
@@ -225,6 +230,47 @@ def test_every_mutation_is_found(files, name):
     assert check(summed(changed))[1]
 
 
+@pytest.mark.parametrize("name", ["outline", "envelope"])
+def test_nobody_hides_a_change_behind_a_removal(files, head, name):
+    """The true hash of the outline, shown as if it had been removed, would let the rest of an Event say anything."""
+    raw, proof = files[event(0)], files[event(0, "tlog-proof")]
+    evidence, _, _, _ = bundle_verify.parse_proof(proof)
+    contents = bundle_verify.contents_of(raw, {}) | {0: (7).to_bytes(8, "big") + "webhook:\u00fc".encode()}
+    number = bundle_verify.GROUPS[name]
+    salted = bytes([2, number]) + bytes.fromhex(evidence["groups"][name]["salt"]) + contents[number]
+    evidence["groups"][name] = {"hash": hashlib.sha256(salted).hexdigest(), "state": "redacted"}
+    forged = (
+        raw.replace(b'"verb":"', b'"verb":"not')[:-1] + b',"kubewitness.io/removed":{"%s":"redacted"}}' % name.encode()
+    )
+    lines = proof.split(b"\n")
+    lines[1] = b"extra " + base64.b64encode(bundle_verify.canonical(evidence, indent=None))
+    with pytest.raises(WrongError, match="envelope or its outline"):
+        check_event(files | {event(0): forged, event(0, "tlog-proof"): b"\n".join(lines)}, 0, *head)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda told: told | {"received": "07"},
+        lambda told: told | {"received": 7},
+        lambda told: told | {"received": "-7"},
+        lambda told: told | {"source": 5},
+        lambda told: told | {"version": 2},
+        lambda told: told | {"more": ""},
+        lambda told: told | {"groups": []},
+        lambda told: told | {"groups": told["groups"] | {"more": {"salt": "00" * 16}}},
+        lambda told: {name: value for name, value in told.items() if name != "source"},
+    ],
+)
+def test_evidence_has_one_way_to_be_written(files, head, change):
+    """Another spelling of the same, or of something else, is refused."""
+    lines = files[event(0, "tlog-proof")].split(b"\n")
+    evidence, _, _, _ = bundle_verify.parse_proof(files[event(0, "tlog-proof")])
+    lines[1] = b"extra " + base64.b64encode(bundle_verify.canonical(change(evidence), indent=None))
+    with pytest.raises(BROKEN):
+        check_event(files | {event(0, "tlog-proof"): b"\n".join(lines)}, 0, *head)
+
+
 def test_another_key_is_refused(files, tmp_path):
     """A bundle that somebody signed himself is refused by who knows the key."""
     other = bundled(special(tmp_path / "data"), range(6))
@@ -272,3 +318,19 @@ def test_events_are_cut_as_ours_are():
     odd += [b'{"requestURI":"/a?b","x":1}', b'{"requestURI":1,"user":}', b'{"a":1,}', b'{"a":1}}', b'{"a":"\xff"}']
     for raw in [*CUT_EVENTS[:1500], *odd]:
         assert bundle_verify.contents_of(raw, {}) == dict(cut(raw)), raw
+
+
+def test_evidence_that_somebody_made_up_is_damage_or_no_leaf(tmp_path):
+    """Under a good checksum anything may stand: it is read, or refused as what it is, and never ends in a fault."""
+    data = special(tmp_path / "data")
+    whole = segment(data.log_path("prod") / "segments", 0).read_bytes()
+    start = read_start(whole)
+    rng = random.Random(3)
+    for _ in range(3000):
+        block = bytearray(whole[: start.length])
+        for _ in range(rng.choice((1, 1, 2, 3))):
+            at = rng.randrange(21, start.length - start.frame_bytes)
+            block[at] = rng.choice((block[at] ^ 1 << rng.randrange(8), 0, 1, 2, 255))
+        block[16:20] = zlib.crc32(block[20:]).to_bytes(4)
+        with suppress(DamagedError, LeafError):
+            list(block_leaves(decode_block(bytes(block))))

@@ -299,6 +299,20 @@ def test_a_key_of_the_same_name_is_not_the_key(verifiers, data, capsys):
     assert not verifiers.other(data)
 
 
+def test_the_log_of_another_cluster_is_not_this_one(data, capsys):
+    """Put in its place, with a cluster.json that says so, it is refused even by who trusts the keys of both."""
+    other = data_dir(data, raws(0, 100), cluster="other")
+    keys = [f"--key={path}" for path in default_keys(data).glob("*.vkey")]
+    assert main(["verify", "--data", str(data), *keys]) == 0
+    here, there = data / LOG, other.log_path("other")
+    shutil.rmtree(here)
+    shutil.copytree(there, here)
+    meta = (there / "cluster.json").read_text()
+    (here / "cluster.json").write_text(meta.replace('"cluster":"other"', '"cluster":"prod"'))
+    assert main(["verify", "--data", str(data), *keys]) == 3
+    assert "is not what is written for a log of this name" in capsys.readouterr().out
+
+
 def test_the_reader_of_the_formats_page_finds_the_same_leaves(data):
     """The way from lines to leaves, which the other verifier does not go, is gone by a second reader."""
     found = model.store(data / LOG / "segments")

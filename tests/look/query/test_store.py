@@ -259,3 +259,40 @@ def test_users_sql_reads_nothing_else(recorded: Path) -> None:
         for sql in ("SELECT * FROM read_csv('/etc/passwd')", "COPY events TO '/tmp/x.csv'", "SET threads = 1"):
             with pytest.raises(QueryError):
                 events.query(sql)
+
+
+def test_a_stranger_reads_the_index(recorded: Path) -> None:
+    """With the page on formats at hand and any reader of Parquet: the manifest, its files, and plain SQL."""
+    import json
+
+    import duckdb
+
+    [log] = (recorded / "whole" / "logs").iterdir()
+    manifest = json.loads((log / "index/manifest.json").read_text())
+    assert (manifest["version"], manifest["end"]) == (1, 4842)
+    files = [str(log / "index" / file["path"]) for file in manifest["files"]]
+    with duckdb.connect() as engine:
+        engine.execute(f"CREATE VIEW index AS FROM read_parquet({files}, hive_partitioning = false)")
+        [row] = engine.execute("SELECT count(*), count(DISTINCT log_index), max(log_index) FROM index").fetchall()
+        assert row == (4842, 4842, 4841)
+        lines = items_of(recorded / "full.log")
+        found = engine.execute(
+            "SELECT log_index, audit_id, request_object::VARCHAR FROM index WHERE request_object IS NOT NULL"
+        ).fetchall()
+    assert len(found) > 100
+    for log_index, audit_id, body in found:
+        event = json.loads(lines[log_index])
+        assert (event["auditID"], event["requestObject"]) == (audit_id, json.loads(body))
+
+
+def test_reasons_for_what_was_removed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where a member was blanked, an unknown answer says so."""
+    from kubewitness.cli.main import main
+
+    root, _ = DataDir(tmp_path).enter("prod")
+    with root, closing(ClusterLog(root, KEY)) as log:
+        log.commit([Batch(1, "webhook:x", [_blanked({Group.USER: State.REDACTED})])])
+    assert main(["search", "--data", str(tmp_path), "--user", "eve"]) == 4
+    err = capsys.readouterr().err
+    assert "1 request could match, but the log cannot tell" in err
+    assert "user.username: redacted" in err

@@ -59,6 +59,7 @@ class Spool:
         self._segment_bytes = segment_bytes
         self._lock = directory.lock(_LOCK)
         self._file: Appender | None = None
+        self._syncing: Appender | None = None
         self._is_dirty = False
         self.lost_bytes = 0
         names = directory.names()
@@ -152,6 +153,22 @@ class Spool:
                 raise
             self._is_dirty = False
 
+    def begin_sync(self) -> Appender | None:
+        """Give the file whose sync the caller makes, while others may append; then `end_sync` must follow."""
+        if self._file is None or not self._is_dirty:
+            return None
+        self._is_dirty = False
+        self._syncing = self._file
+        return self._file
+
+    def end_sync(self, *, is_failed: bool) -> None:
+        """Take the file back; after an error nothing more is written to it."""
+        file, self._syncing = self._syncing, None
+        if file is not None and file is not self._file:
+            file.close()
+        elif is_failed:
+            self._abandon()
+
     def read(self, max_items: int, max_bytes: int) -> tuple[list[bytes], Position]:
         """Give the first items that were not let go of, one at least if there is one, and where they end."""
         items: list[bytes] = []
@@ -222,7 +239,8 @@ class Spool:
     def _abandon(self) -> None:
         file, self._file = self._file, None
         self._is_dirty = False
-        if file is not None:
+        # who is syncing it closes it afterwards
+        if file is not None and file is not self._syncing:
             file.close()
 
 

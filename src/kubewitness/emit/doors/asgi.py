@@ -96,16 +96,18 @@ class AuditMiddleware:
         audit_id = request.audit_id.encode("utf-8", "surrogateescape") or new_id().encode()
         is_websocket = scope["type"] == "websocket"
         try:
-            found = self._identify(scope)
-            identity = found if isinstance(found, Identity) else await found
-            taken = (request, identity.user, received_us, audit_id.decode(), identity.annotations)
+            try:
+                found = self._identify(scope)
+                identity = found if isinstance(found, Identity) else await found
+            except NotAuthenticatedError as refusal:
+                await self._turn_away(request, received_us, audit_id, refusal)
+                await _answer(send, refusal.code, refusal.body, b"application/json", audit_id, is_websocket)
+                return
+            taken = (request, identity.user, received_us, audit_id.decode("utf-8", "replace"), identity.annotations)
             if self._is_slow:
                 audited = await asyncio.to_thread(self._auditor.receive, *taken)
             else:
                 audited = self._auditor.receive(*taken)
-        except NotAuthenticatedError as refusal:
-            await self._turn_away(request, received_us, audit_id.decode(), refusal)
-            await _answer(send, refusal.code, refusal.body, b"application/json", audit_id, is_websocket)
         except NotStoredError as error:
             await _answer(send, _FAULT, f"{error}\n".encode(), b"text/plain; charset=utf-8", audit_id, is_websocket)
         except RequestError as error:
@@ -117,9 +119,11 @@ class AuditMiddleware:
                 exchange = _Exchange(audited, receive, send, audit_id, scope, self._is_slow)
                 await exchange.run(self._app, scope)
 
-    async def _turn_away(self, request: Request, received_us: int, new_id: str, refusal: NotAuthenticatedError) -> None:
+    async def _turn_away(
+        self, request: Request, received_us: int, audit_id: bytes, refusal: NotAuthenticatedError
+    ) -> None:
         assert self._auditor is not None  # noqa: S101  __call__ has looked
-        audited = self._auditor.turn_away(request, received_us, new_id)
+        audited = self._auditor.turn_away(request, received_us, audit_id.decode("utf-8", "replace"))
         if audited is not None:
             told = (refusal.code, _now_us(), refusal.body)
             await asyncio.to_thread(audited.respond, *told) if self._is_slow else audited.respond(*told)
@@ -173,7 +177,10 @@ class _Exchange:
                 self._end(is_cut=True)
             raise
         except Exception as exc:
-            if not self._is_done:
+            if self._is_gone and not self._is_done:
+                # nobody is there any more: how the handler took that is no panic
+                await self._do(self._end)
+            elif not self._is_done:
                 self._is_done = True
                 await self._do(functools.partial(self.audited.panic, f"{type(exc).__name__}: {exc}", _now_us()))
             raise
@@ -236,7 +243,11 @@ class _Exchange:
                 act = self._tell
         if act is not None:
             await asyncio.to_thread(act) if self._is_slow else act()
-        await self._send(message)
+        try:
+            await self._send(message)
+        except OSError:
+            self._is_gone = True
+            raise
 
     def _start(self, message: Message) -> Callable[[], None] | None:
         self._code = message["status"]

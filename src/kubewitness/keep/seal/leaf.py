@@ -123,6 +123,8 @@ def kept_commitment(kept: Kept, number: int, envelope_hash: bytes, salts: Salts)
             raise LeafError(f"Event {number} of its commit is a tombstone, and its line says otherwise")
         return kept.tombstone.commitment
     if kept.removed:
+        if min(kept.removed) < Group.QUERY:
+            raise LeafError(f"of Event {number} of its commit the envelope or the outline was removed, which cannot be")
         left = cut_blanked(kept.line, {group: removed.state for group, removed in kept.removed.items()})
     else:
         left = cut(kept.line)

@@ -47,6 +47,7 @@ The files
   events/N.json         event number N of the log, in exactly the bytes that were
                         received; where something was removed later, a last
                         member "kubewitness.io/removed" says what and why
+                        (that it was there is proved, the reason is not)
   events/N.tlog-proof   proof that this event is number N of the log (a C2SP
                         tlog-proof); its `extra` line (base64) has the time of
                         receipt in nanoseconds, the source, and random numbers

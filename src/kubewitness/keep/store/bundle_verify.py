@@ -43,6 +43,7 @@ MEMBERS = {
     b"annotations": 8,
 }
 QUERY = 2
+STATES = {"dropped", "sealed", "redacted", "expired"}
 
 
 class WrongError(Exception):
@@ -296,12 +297,19 @@ def entry_of(event: bytes, evidence: dict[str, object]) -> bytes:
         raise WrongError("the evidence has no groups")
     if "commitment" in evidence:
         gone = {"kubewitness.io/removed": {"event": evidence["state"]}}
-        if event != json.dumps(gone, separators=(",", ":")).encode() or groups:
+        if evidence["state"] not in STATES or event != json.dumps(gone, separators=(",", ":")).encode() or groups:
             raise WrongError("the Event was removed, and yet it is there")
         return b"\x01" + _hex(evidence["commitment"], 32)
     removed = {GROUPS[name]: str(what["state"]) for name, what in groups.items() if "state" in what}
+    received, source = evidence["received"], evidence["source"]
+    if not isinstance(received, str) or not isinstance(source, str) or str(int(received)) != received:
+        raise WrongError("time or source is not written in the one way it can be")
+    if not set(removed.values()) <= STATES:
+        raise WrongError("something was removed for a reason that there is not")
+    if any(number < QUERY for number in removed):
+        raise WrongError("no Event is without its envelope or its outline")
     contents = contents_of(event, removed)
-    contents[0] = int(str(evidence["received"])).to_bytes(8, "big") + str(evidence["source"]).encode()
+    contents[0] = int(received).to_bytes(8, "big") + source.encode()
     hashes = {}
     for name, what in groups.items():
         number = GROUPS[name]

@@ -7,6 +7,7 @@ Whether anybody *else* has seen the same heads is for the caller, who hands in w
 """
 
 import enum
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -47,6 +48,8 @@ class Kind(enum.Enum):
     """A tile is not there or not whole. It can be made again from the segments."""
     SURPLUS = "surplus"
     """Bytes of a segment that belong to no Event, or a segment that has no end."""
+    REMOVED = "removed"
+    """Parts of Events, or whole ones, were removed: their hashes are there, and nothing else."""
     OLD_KEY = "old-key"
     """No key that was given signed a head, and one did sign a later head: an older key is missing."""
     HEADS_GONE = "heads-gone"
@@ -76,7 +79,9 @@ class Kind(enum.Enum):
         return self not in _INCOMPLETE
 
 
-_INCOMPLETE = frozenset({Kind.EMPTY, Kind.UNSIGNED, Kind.NO_KEY, Kind.STALE, Kind.NO_TILE, Kind.OLD_KEY, Kind.SURPLUS})
+_INCOMPLETE = frozenset(
+    {Kind.EMPTY, Kind.UNSIGNED, Kind.NO_KEY, Kind.STALE, Kind.NO_TILE, Kind.OLD_KEY, Kind.SURPLUS, Kind.REMOVED}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +106,8 @@ class Verdict:
     """How many heads they lead to."""
     events: int = 0
     """How many Events were read; those after the head are stored and not signed yet."""
+    lacking: Counter[str] = field(default_factory=Counter)
+    """What was removed, and from how many Events: `requestObject redacted`, `event expired`."""
     unsigned_ns: int | None = None
     """When the first Event after the head was received."""
 
@@ -250,6 +257,10 @@ class _Check:
             self._look_behind(directory, walk)
             directory.close()
         walk.finish()
+        if self.verdict.lacking:
+            told = ", ".join(f"{what} {count:,}" for what, count in sorted(self.verdict.lacking.items()))
+            what = f"was removed, and nothing says by whom; of so many Events: {told}"
+            self.find(SEGMENTS, what, Kind.REMOVED, 0, walk.size)
         if tile_directory:
             tile_directory.close()
         if walk.size < walk.tiled:
@@ -261,6 +272,7 @@ class _Check:
         if isinstance(part, Leaves):
             walk.take(part)
             self.verdict.events += part.end - part.first
+            self.verdict.lacking.update(part.lacking)
             return True
         if isinstance(part, Surplus):
             self.find(f"{SEGMENTS}/{part.segment}", part.what, Kind.SURPLUS, part.first, part.first)

@@ -16,7 +16,7 @@ from kubewitness.keep.seal.checkpoint import Checkpoint
 from kubewitness.keep.seal.ed25519 import Ed25519Verifier
 from kubewitness.keep.seal.errors import NoteError
 from kubewitness.keep.seal.note import VerifierKey, parse_note, verified_by
-from kubewitness.keep.store.layout import CLUSTER_FILE, LOGS, ClusterMeta, DataDir
+from kubewitness.keep.store.layout import CLUSTER_FILE, LOGS, ClusterMeta, DataDir, origin_of
 from kubewitness.keep.store.log import SEGMENTS
 from kubewitness.keep.store.memory import Remembered
 from kubewitness.keep.store.tree import HEADS
@@ -104,8 +104,8 @@ def strangers(data: DataDir) -> list[Finding]:
             found.append(Finding(where, "is not there, so nobody knows whose log it is", Kind.REFUSED))
             continue
         meta = msgspec.json.decode(text, type=ClusterMeta)
-        if msgspec.json.encode(meta) + b"\n" != text:
-            found.append(Finding(where, "is not written as we write it", Kind.REFUSED))
+        if msgspec.json.encode(meta) + b"\n" != text or meta.origin != origin_of(meta.cluster):
+            found.append(Finding(where, "is not what is written for a log of this name", Kind.REFUSED))
     return found
 
 

@@ -6,17 +6,18 @@ is not, the careful reader goes on and says which Events are missing. Both give 
 """
 
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import get_context
 
 from kubewitness._kit.files import Directory, DiskDirectory, Reader
 from kubewitness.keep.seal import merkle, tiles
 from kubewitness.keep.seal.errors import LeafError
 from kubewitness.keep.seal.leaf import LEAF_BYTES
+from kubewitness.keep.seal.leaf_cut import GROUP_NAMES, Group
 from kubewitness.keep.store.errors import DamagedError
 from kubewitness.keep.store.reader import Lost, read_blocks
 from kubewitness.keep.store.scan import block_at, name_of, segments_in
@@ -36,6 +37,8 @@ class Leaves:
     first: int
     bundle: bytes
     hashes: bytes
+    lacking: Mapping[str, int] = field(default_factory=dict)
+    """How many of these Events lack what, by words for it: `requestObject redacted`, `event expired`."""
 
     @property
     def end(self) -> int:
@@ -80,9 +83,21 @@ class _Piece:
     stop: int
 
 
-def leaves_of(first: int, entries: list[bytes]) -> Leaves:
+def leaves_of(first: int, entries: list[bytes], lacking: Mapping[str, int]) -> Leaves:
     """Hash leaves, and put them end to end."""
-    return Leaves(first, tiles.format_entries(entries), b"".join(map(merkle.leaf_hash, entries)))
+    return Leaves(first, tiles.format_entries(entries), b"".join(map(merkle.leaf_hash, entries)), lacking)
+
+
+def lacking_in(block: Block) -> Counter[str]:
+    """Count what was removed from the Events of a block."""
+    found: Counter[str] = Counter()
+    for commit in block.commits:
+        for kept in commit.events:
+            if kept.tombstone is not None:
+                found[f"event {kept.tombstone.state.name.lower()}"] += 1
+            for group, gone in kept.removed.items():
+                found[f"{GROUP_NAMES[Group(group)]} {gone.state.name.lower()}"] += 1
+    return found
 
 
 def read_leaves(directory: Directory) -> Iterator[Part]:
@@ -113,19 +128,22 @@ def _read_piece(directory: Directory, piece: _Piece) -> Leaves | None:
     except OSError:
         return None
     entries: list[bytes] = []
+    lacking: Counter[str] = Counter()
     offset = piece.begin
     try:
         while offset < piece.stop:
             start = read_start(file.read_at(offset, START_BYTES))
             if start is None or start.first != piece.first + len(entries):
                 return None
-            entries += block_leaves(decode_block(file.read_at(offset, start.length)))
+            block = decode_block(file.read_at(offset, start.length))
+            entries += block_leaves(block)
+            lacking += lacking_in(block)
             offset += start.length
     except (DamagedError, LeafError, OSError):
         return None
     finally:
         file.close()
-    return leaves_of(piece.first, entries) if piece.first + len(entries) == piece.end else None
+    return leaves_of(piece.first, entries, lacking) if piece.first + len(entries) == piece.end else None
 
 
 class _Done:
@@ -229,7 +247,7 @@ class _Walk:
 
     def _leaves_of_block(self, block: Block) -> Part:
         try:
-            return leaves_of(block.first, list(block_leaves(block)))
+            return leaves_of(block.first, list(block_leaves(block)), lacking_in(block))
         except LeafError as exc:
             segment = max((first for first in self._firsts if first <= block.first), default=block.first)
             return Odd(block.first, block.end, name_of(segment), str(exc))

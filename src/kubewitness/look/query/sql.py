@@ -18,6 +18,7 @@ event/expr_evaluate.py, NULLs included.
 
 import datetime as dt
 import re
+from collections.abc import Mapping
 from functools import cache
 from typing import assert_never
 
@@ -80,7 +81,8 @@ def value(expr: Expr) -> str:
     return _value(expand(expr))
 
 
-def derived_columns() -> dict[str, str]:
+@cache
+def derived_columns() -> Mapping[str, str]:
     """Give the definition of every derived column over the other columns."""
     return {by_path(path).column: value(expr) for path, expr in DERIVED.items()}
 

@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -49,6 +50,7 @@ _MEMBERS = tuple(sorted({path.partition(".")[0] for path in WIRE_PATHS}))
 _URI = re.compile(rb'"requestURI":"[^"\\]*(?:\\.[^"\\]*)*",?')
 
 
+@cache
 def schema() -> str:
     """Give what changes whenever a column, or what it means, does."""
     from kubewitness.look.query.sql import derived_columns

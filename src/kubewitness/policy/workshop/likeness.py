@@ -19,6 +19,9 @@ RECEIVED_SHARE = 0.72
 """What RequestReceived takes of a ResponseComplete without bodies, measured on kube-apiserver 1.36; where the log has
 both, its own share is used."""
 RECEIVED_SPREAD = 0.15
+WITH_REQUEST = (Level.REQUEST, Level.REQUEST_RESPONSE)
+"""Levels at which request bodies are recorded; membership is quicker than comparison."""
+_WITH_RESPONSE = (Level.REQUEST_RESPONSE,)
 _CONFIDENCE = 1.96
 _BODY_VERBS = frozenset(("create", "update", "patch", "delete", "deletecollection"))
 
@@ -75,11 +78,11 @@ class Likeness:
 
     def _learn(self, shape: Shape) -> None:
         key = _key(shape)
-        for samples, least, total, squares in (
-            (self._requests, Level.REQUEST, shape.request_body, shape.request_squares),
-            (self._responses, Level.REQUEST_RESPONSE, shape.response_body, shape.response_squares),
+        for samples, levels, total, squares in (
+            (self._requests, WITH_REQUEST, shape.request_body, shape.request_squares),
+            (self._responses, _WITH_RESPONSE, shape.response_body, shape.response_squares),
         ):
-            if shape.level >= least:
+            if shape.level in levels:
                 for one in (key, True) if shape.is_failed else (key,):
                     samples.setdefault(one, _Sample()).add(shape.events, total, squares)
 

@@ -17,6 +17,7 @@ from kubewitness.policy.shapes import Shape, Traffic
 from kubewitness.policy.types import Attributes, Decision, Policy
 from kubewitness.policy.workshop.likeness import (
     RECEIVED_SPREAD,
+    WITH_REQUEST,
     Likeness,
     can_have_request,
     can_have_response,
@@ -119,8 +120,8 @@ class _Judge:
     def _bodies(self, shape: Shape, decision: Decision) -> Iterator[tuple[float, float] | None]:
         """Give size and spread of each body that is written; None for one that cannot be told."""
         omits = decision.omit_managed_fields
-        if decision.level >= Level.REQUEST:
-            if shape.level >= Level.REQUEST:
+        if decision.level in WITH_REQUEST:
+            if shape.level in WITH_REQUEST:
                 yield shape.request_body - (shape.request_managed if omits else 0), 0
             elif can_have_request(shape):
                 guess = self._likeness.request(shape)
@@ -135,10 +136,7 @@ class _Judge:
 
 def simulate(traffic: Traffic, new: Policy, baseline: Policy | None = None) -> Simulation:
     """Judge every shape of a log under a policy, and under the baseline or as it was recorded."""
-    requests: dict[Attributes, list[Shape]] = {}
-    for shape in traffic.shapes:
-        requests.setdefault(shape.request, []).append(shape)
-    likeness = Likeness(requests)
+    requests, likeness = _prepared(traffic)
     after = _Judge(new, likeness)
     before = _Judge(baseline, likeness) if baseline is not None else None
     lines: list[Line] = []
@@ -156,6 +154,22 @@ def simulate(traffic: Traffic, new: Policy, baseline: Policy | None = None) -> S
             old = before.outcome(shape, past, spread) if before else Outcome(past)
             lines.append(Line(shape, old, after.outcome(shape, decision, spread), is_inferred=True))
     return Simulation(traffic, tuple(lines), tuple(contradictions), baseline is not None)
+
+
+_Prepared = tuple[dict[Attributes, list[Shape]], Likeness]
+# the traffic asked last and what is made of it: callers ask many policies of one log
+_last: tuple[Traffic, _Prepared] | None = None
+
+
+def _prepared(traffic: Traffic) -> _Prepared:
+    """Group shapes by their request, and learn what bodies weigh."""
+    global _last  # noqa: PLW0603
+    if _last is None or _last[0] is not traffic:
+        requests: dict[Attributes, list[Shape]] = {}
+        for shape in traffic.shapes:
+            requests.setdefault(shape.request, []).append(shape)
+        _last = (traffic, (requests, Likeness(requests)))
+    return _last[1]
 
 
 def as_recorded(shape: Shape) -> Outcome:
