@@ -212,7 +212,7 @@ class StoreEvents(Events):
             account = Account([look.account for look in looks])
             if stages == "all" and not keeps_bytes and not question.joins_stages:
                 account.unknown = ask.view()
-            else:
+            elif not ask.latest(stages, sql):
                 ask.collect(stages)
                 account.unknown = count_hits(connection, "_match = 2")
                 ask.create_views()

@@ -6,6 +6,7 @@ do it for files. A question that adds up all Events is answered without collecti
 """
 
 # ruff: noqa: S608 - writing SQL is what this module is for; names and texts go through identifier() and literal()
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -86,6 +87,52 @@ class Ask:
         row = self._connection.execute(f"SELECT count(*) FROM ({self._named()}) WHERE {condition}").fetchone()
         return int(row[0]) if row else 0
 
+    def latest(self, stages: str, sql: str) -> bool:
+        """Let `requests`, and with stages "latest" also `events`, be the latest stages, without collecting anything.
+
+        False where that cannot be done: when the conditions may tell stages of a request apart, when rows must keep
+        the order of the log, or when requests are not told apart by their auditIDs alone.
+        """
+        q = self._question
+        is_whole = q.joined_by <= {"requestReceivedTimestamp"} and q.unknown == "FALSE"
+        is_ordered = q.is_ordered and re.search(r"\border\s+by\b", sql, re.IGNORECASE) is None
+        if not is_whole or q.changes_with_stage or q.filled_later or is_ordered or self._keeps_bytes:
+            return False
+        run = self._connection.execute
+        named = f"SELECT *, log_index AS _row FROM ({self._named()}) WHERE {q.where}"
+        row = run(
+            "SELECT count_if(stage = 'Panic'), count(audit_id), count(DISTINCT hash(cluster, audit_id)) "
+            f"FILTER (audit_id IS NOT NULL) FROM ({named}) WHERE stage IN ('ResponseComplete', 'Panic')"
+        ).fetchone()
+        if row is None or row[0] or row[1] != row[2]:
+            return False
+        key = self._key_of()
+        run(
+            f"CREATE TEMP TABLE early AS SELECT cluster, log_index, audit_id, _rank, {key} AS _key FROM ({named}) "
+            "WHERE stage IN ('RequestReceived', 'ResponseStarted')"
+        )
+        run(
+            f"CREATE TEMP TABLE late AS SELECT {key} AS _key, max(_rank) AS _rank FROM ({named}) "
+            "WHERE stage = 'ResponseComplete' AND audit_id IN (SELECT audit_id FROM early) GROUP BY 1 "
+            "UNION ALL SELECT _key, max(_rank) FROM early GROUP BY 1"
+        )
+        run(
+            "CREATE TEMP TABLE open AS SELECT e.cluster, e.log_index FROM early e LEFT JOIN ("
+            "SELECT _key, max(_rank) AS _rank FROM late GROUP BY 1) l USING (_key) WHERE e._key IS NULL OR ("
+            "e._rank = l._rank) QUALIFY e._key IS NULL OR row_number() OVER ("
+            "PARTITION BY e._key ORDER BY e.cluster, e.log_index) = 1"
+        )
+        latest = (
+            f"SELECT * FROM ({named}) WHERE stage = 'ResponseComplete' UNION ALL "
+            f"SELECT * FROM ({named}) WHERE stage IN ('RequestReceived', 'ResponseStarted') "
+            "AND (cluster, log_index) IN (SELECT (cluster, log_index) FROM open)"
+        )
+        names = every_name(q.columns)
+        select = f"SELECT {names}{', ' if names else ''}{self._numbers}_row FROM"
+        run(f"CREATE VIEW requests AS {select} ({latest})")
+        run(f"CREATE VIEW events AS {select} ({latest if stages == 'latest' else named})")
+        return True
+
     def collect(self, stages: str) -> None:
         """Put what matches, or is unknown, into `hits`, and of each request only its latest stage."""
         q = self._question
@@ -129,6 +176,13 @@ class Ask:
         named = every_name(self.columns)
         return f"SELECT {named}, {RANK} AS _rank FROM ({self._rows()})"
 
+    def _key_of(self) -> str:
+        """Write what stages of a request are joined by."""
+        if not self._key:
+            return "NULL::UHUGEINT"
+        texts = (f"coalesce({identifier(column)}::VARCHAR, chr(1))" for column in ("cluster", *self._key))
+        return f"CASE WHEN audit_id IS NOT NULL THEN md5_number(concat_ws(chr(0), {', '.join(texts)})) END"
+
     def _select(self, match: int, condition: str, but_not: str = "") -> str:
         """Write a SELECT of rows for `hits`, by a condition and not by another."""
         q = self._question
@@ -138,15 +192,10 @@ class Ask:
         lacking = " OR ".join(f"{identifier(column)} IS NULL" for column in q.filled_later)
         doubt = f"_rank < 2 AND ({lacking})" if lacking else "FALSE"
         filled = ", ".join(map(identifier, q.filled_later))
-        key = "NULL::UHUGEINT"
-        audit = "NULL::VARCHAR"
-        if self._key:
-            texts = (f"coalesce({identifier(column)}::VARCHAR, chr(1))" for column in ("cluster", *self._key))
-            key = f"CASE WHEN audit_id IS NOT NULL THEN md5_number(concat_ws(chr(0), {', '.join(texts)})) END"
-            audit = "CASE WHEN _rank < 2 THEN audit_id END"
+        audit = "CASE WHEN _rank < 2 THEN audit_id END" if self._key else "NULL::VARCHAR"
         return (
             f"SELECT {columns}{match}::TINYINT AS _match, FALSE AS _odd, _rank::TINYINT AS _rank, {doubt} AS _doubt, "
-            f"{key} AS _key, [{filled}]::VARCHAR[] AS _filled, {audit} AS _audit, "
+            f"{self._key_of()} AS _key, [{filled}]::VARCHAR[] AS _filled, {audit} AS _audit, "
             f"cluster AS _cluster, log_index AS _index FROM ({self._named()}) WHERE {condition}"
         )
 
