@@ -33,6 +33,7 @@ class Ask:
         connection: "duckdb.DuckDBPyConnection",
         question: Question,
         files: Sequence[str],
+        panics: Sequence[str],
         *,
         keeps_bytes: bool,
         weights: Mapping[str, str],
@@ -41,6 +42,7 @@ class Ask:
         self._numbers = "".join(f"{number} AS {identifier(weight)}, " for weight, number in weights.items())
         self._question = question
         self._files = files
+        self._panics = panics  # those files in which an Event of this stage is
         self._keeps_bytes = keeps_bytes
         self.newest: list[str] = []
         """Views of the newest Events, one a log."""
@@ -49,21 +51,20 @@ class Ask:
         self.columns = list(dict.fromkeys([*question.used, *question.filled_later, *self._key, *_ALWAYS]))
         """What is read of each Event."""
 
-    def _rows(self) -> str:
-        """Write the relation of index and newest Events."""
+    def _rows(self, files: Sequence[str] | None = None) -> str:
+        """Write the relation of index and newest Events, or of some files and those."""
+        files = self._files if files is None else files
         parts = []
-        if self._files:
+        if files:
             kept = [column for column in self.columns if column not in COMPUTED]
-            paths = ", ".join(map(literal, self._files))
+            paths = ", ".join(map(literal, files))
             items = [identifier(column) for column in kept]
             if computed := [column for column in self.columns if column in COMPUTED]:
                 from kubewitness.look.query.sql import derived_columns
 
                 derived = derived_columns()
                 items += [f"{derived[column]} AS {identifier(column)}" for column in computed]
-            parts.append(
-                f"SELECT {', '.join(items)} FROM read_parquet([{paths}], hive_partitioning=false, union_by_name=false)"
-            )
+            parts.append(f"SELECT {', '.join(items)} FROM read_parquet([{paths}], hive_partitioning=false)")
         names = ", ".join(map(identifier, self.columns))
         parts += [f"SELECT {names} FROM {view}" for view in self.newest]
         if not parts:
@@ -146,7 +147,8 @@ class Ask:
                 self._connection.execute(f"INSERT INTO hits {self._select(2, q.unknown, kept)}{order}")
                 kept = f"{kept} OR {q.unknown}"
             if q.joins_stages:  # a Panic outranks a ResponseComplete, whether or not it matches
-                self._connection.execute(f"INSERT INTO hits {self._select(0, _PANIC, kept)}")
+                if self._panics or self.newest:
+                    self._connection.execute(f"INSERT INTO hits {self._select(0, _PANIC, kept, self._panics)}")
                 kept = f"{kept} OR {_PANIC}"
         if stages != "latest":
             return
@@ -171,10 +173,10 @@ class Ask:
         latest = "QUALIFY _key IS NULL OR row_number() OVER (PARTITION BY _key ORDER BY _rank DESC, rowid) = 1"
         self._connection.execute(f"CREATE VIEW requests AS {select} {latest})")
 
-    def _named(self) -> str:
+    def _named(self, files: Sequence[str] | None = None) -> str:
         """Write the relation with every name a condition may use, and the rank of the stage."""
         named = every_name(self.columns)
-        return f"SELECT {named}, {RANK} AS _rank FROM ({self._rows()})"
+        return f"SELECT {named}, {RANK} AS _rank FROM ({self._rows(files)})"
 
     def _key_of(self) -> str:
         """Write what stages of a request are joined by."""
@@ -183,7 +185,7 @@ class Ask:
         texts = (f"coalesce({identifier(column)}::VARCHAR, chr(1))" for column in ("cluster", *self._key))
         return f"CASE WHEN audit_id IS NOT NULL THEN md5_number(concat_ws(chr(0), {', '.join(texts)})) END"
 
-    def _select(self, match: int, condition: str, but_not: str = "") -> str:
+    def _select(self, match: int, condition: str, but_not: str = "", files: Sequence[str] | None = None) -> str:
         """Write a SELECT of rows for `hits`, by a condition and not by another."""
         q = self._question
         if but_not:
@@ -196,7 +198,7 @@ class Ask:
         return (
             f"SELECT {columns}{match}::TINYINT AS _match, FALSE AS _odd, _rank::TINYINT AS _rank, {doubt} AS _doubt, "
             f"{self._key_of()} AS _key, [{filled}]::VARCHAR[] AS _filled, {audit} AS _audit, "
-            f"cluster AS _cluster, log_index AS _index FROM ({self._named()}) WHERE {condition}"
+            f"cluster AS _cluster, log_index AS _index FROM ({self._named(files)}) WHERE {condition}"
         )
 
 
