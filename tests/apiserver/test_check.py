@@ -52,12 +52,13 @@ def _command(*flags):
     return "kube-apiserver " + " ".join(f"--{flag}" for flag in flags)
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("profile", ["default", "cis"])
+# minikube writes no log file that could be rotated, which CIS asks for
+@pytest.mark.parametrize(
+    ("name", "profile"),
+    [(name, profile) for name in NAMES for profile in ("default", "cis") if (name, profile) != ("minikube", "cis")],
+)
 def test_what_was_enabled_is_clean(name, profile, tmp_path):
     """For each distribution: nothing is found after enable, the policy and the disk included; CIS is met too."""
-    if profile == "cis" and name == "minikube":
-        pytest.skip("minikube writes no log file that could be rotated")
     root = machine(name, tmp_path)
     planned = plan(name, WANTED, root)
     apply(planned, root)

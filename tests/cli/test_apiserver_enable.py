@@ -222,7 +222,7 @@ class Kubelet(threading.Thread):
         super().__init__()
         self.root, self.stop, self.pod = root, threading.Event(), contextlib.ExitStack()
         self.seen = (root / MANIFEST).read_bytes()
-        self.starts, self.url_of_pod = 0, ""
+        self.starts, self.url_of_pod, self.ready = 0, "", threading.Event()
 
         class Handler(http.server.BaseHTTPRequestHandler):
             kubelet = self
@@ -249,6 +249,8 @@ class Kubelet(threading.Thread):
         serving = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02})
         serving.start()
         with self.pod:
+            self.url_of_pod = self.start_pod(yaml.safe_load(self.seen)["spec"])
+            self.ready.set()
             while not self.stop.wait(0.05):
                 found = (self.root / MANIFEST).read_bytes()
                 if found != self.seen:
@@ -257,6 +259,7 @@ class Kubelet(threading.Thread):
                     with contextlib.suppress(RuntimeError, AssertionError):
                         self.url_of_pod = self.start_pod(yaml.safe_load(found)["spec"])
                 self.ask("/readyz")
+                self.ask("/api/v1/namespaces/kube-system/pods")
         self.server.shutdown()
         serving.join()
         self.server.server_close()
@@ -278,6 +281,7 @@ def kubelet(tmp_path, enable):
     """A kubelet that watches the tree."""
     thread = Kubelet(tmp_path)
     thread.start()
+    assert thread.ready.wait(30)
     yield thread
     thread.stop.set()
     thread.join()
@@ -287,7 +291,7 @@ def test_wait_proves_that_the_server_is_back(enable, kubelet):
     """The server that the kubelet starts reads the policy, writes the log and is ready."""
     done = enable("--preset", "metadata", "--wait", "30", "--url", kubelet.url)
     assert done.code == 0, done.err
-    assert kubelet.starts == 1
+    assert kubelet.starts == 2
     assert "the server is ready and writes its log" in done.out
 
 
@@ -296,7 +300,38 @@ def test_wait_for_another_policy(enable, kubelet):
     assert enable("--preset", "metadata", "--wait", "30", "--url", kubelet.url).code == 0
     done = enable("--preset", "recommended", "--wait", "30", "--url", kubelet.url)
     assert done.code == 0, done.err
-    assert kubelet.starts == 2
+    assert kubelet.starts == 3
+
+
+def test_a_failed_second_run_leaves_the_first(enable, kubelet, tmp_path, monkeypatch):
+    """Only the run that failed is taken back: auditing that was on stays on."""
+    assert enable("--preset", "metadata", "--wait", "30", "--url", kubelet.url).code == 0
+    manifest = (tmp_path / MANIFEST).read_bytes()
+    kubelet.stop.set()
+    kubelet.join()
+    monkeypatch.setattr("kubewitness.apiserver.health.url_probe", lambda *_, **__: lambda: "")
+    failed = enable("--preset", "recommended", "--wait", "1", "--url", kubelet.url)
+    assert failed.code == 5, failed.out
+    assert (tmp_path / MANIFEST).read_bytes() == manifest
+    assert enable("--undo").code == 0
+
+
+def test_a_server_that_cannot_be_asked_is_no_proof(enable, tmp_path, monkeypatch):
+    """Before anything is changed the server is asked once; the administrator's kubeconfig of the node is used."""
+    before = contents(tmp_path)
+    refused = enable("--wait", "1", "--url", "http://127.0.0.1:1")
+    assert (refused.code, "nothing was changed" in refused.err) == (5, True)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    fake = tmp_path / "kubectl"
+    fake.write_text('#!/bin/sh\necho "asked with $1" >&2\nexit 1\n')
+    fake.chmod(0o755)
+    (tmp_path / "etc/kubernetes/admin.conf").write_text("")
+    refused = enable("--wait", "1", "--kubectl", str(fake))
+    assert f"asked with --kubeconfig={tmp_path}/etc/kubernetes/admin.conf" in refused.err
+    fake.unlink()
+    (tmp_path / "etc/kubernetes/admin.conf").unlink()
+    assert contents(tmp_path) == before
 
 
 def test_wait_puts_everything_back_when_the_server_is_not(enable, kubelet, tmp_path):
@@ -324,10 +359,10 @@ def test_the_distribution_is_found(capsys, tmp_path):
     assert "kubeadm and k3s are here: say --distro" in capsys.readouterr().err
 
 
-def test_waiting_for_nothing(enable):
+def test_waiting_for_nothing(enable, kubelet):
     """Where nothing starts by itself --wait is refused; where a person restarts, it says so."""
     assert "nothing starts by itself" in enable("--wait", distro="kind").err
-    waited = enable("--wait", "0.1", distro="k3s")
+    waited = enable("--wait", "0.1", "--url", kubelet.url, distro="k3s")
     assert (waited.code, "restart it now" in waited.out) == (5, True)
 
 
