@@ -146,7 +146,7 @@ class Server:
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
         try:
-            started = self.wait_for("started", 20)
+            started = self.wait_for("started", 60)
         except AssertionError:
             self.kill()
             raise
@@ -163,7 +163,7 @@ class Server:
             if line.startswith("{"):
                 self.said.append(json.loads(line))
 
-    def wait_for(self, what: str, seconds: float = 10, **fields: object) -> dict[str, object]:
+    def wait_for(self, what: str, seconds: float = 30, **fields: object) -> dict[str, object]:
         """Wait until the server's log has such a line."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -191,7 +191,7 @@ class Server:
                 return float(line.rpartition(" ")[2])
         return 0.0
 
-    def until(self, condition, seconds: float = 10) -> None:
+    def until(self, condition, seconds: float = 30) -> None:
         """Wait until this holds."""
         end = time.monotonic() + seconds
         while not condition():
@@ -214,7 +214,7 @@ class Server:
             plain.close()
             raise
 
-    def stop(self, seconds: float = 30) -> int:
+    def stop(self, seconds: float = 60) -> int:
         """SIGTERM, and wait."""
         if self.process.poll() is None:
             os.kill(getattr(self, "pid", self.process.pid), signal.SIGTERM)

@@ -7,6 +7,7 @@ import socket
 import ssl
 import threading
 import time
+import warnings
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 
 from kubewitness.assembly.certificates import make_ca, make_client, make_server
 from kubewitness.keep.receiver.quarantine import read_quarantined
-from tests.assembly.serving import NOW, Server, Site, authority, event, event_list, serving, write_pair
+from tests.assembly.serving import NOW, Client, Server, Site, authority, event, event_list, serving, write_pair
 
 PLANTED = b"s3cr3t-planted-value"
 LONG_AGO = NOW.replace(year=NOW.year - 1)
@@ -80,7 +81,7 @@ def _other_cluster_is_served(server: Server) -> Iterator[None]:
     is_over.set()
     thread.join()
     assert not failed
-    assert slowest[0] < 5
+    assert slowest[0] < 10
 
 
 def answer_of(connection: ssl.SSLSocket) -> tuple[int, bytes]:
@@ -122,6 +123,22 @@ def test_who_is_not_known_is_not_served(server: Server, site: Site, tmp_path: Pa
     plain.close()
     server.wait_for("refused", reason="unknown")
     assert server.metric('kubewitness_receiver_refused_total{reason="anonymous"}') >= 1
+
+
+def test_old_versions_of_tls_are_refused(server: Server, site: Site) -> None:
+    """TLS 1.2 and 1.3 are spoken; nothing older is."""
+    for version, is_good in ((ssl.TLSVersion.TLSv1_2, True), (ssl.TLSVersion.TLSv1_1, False)):
+        context = site.tls("a")
+        context.set_ciphers("DEFAULT:@SECLEVEL=0")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            context.minimum_version = context.maximum_version = version
+        if is_good:
+            with Client(server.port, context) as client:
+                assert client.post(event_list(fresh()))[0] == 200
+        else:
+            with pytest.raises(OSError), Client(server.port, context) as client:  # noqa: PT011 - of several kinds
+                client.post(event_list(fresh()))
 
 
 def test_the_cluster_follows_from_the_credentials_alone(server: Server, site: Site) -> None:
@@ -185,7 +202,7 @@ def test_a_slow_head_and_a_slow_body_are_cut(server: Server) -> None:
     assert answer_of(dripping)[0] in (408, 0)
     assert answer_of(slow)[0] in (408, 0)
     assert answer_of(silent)[0] == 0
-    assert time.monotonic() - begun < 12
+    assert time.monotonic() - begun < 20
     for reason in ("slow_head", "slow_body", "silent"):
         assert server.metric(f'kubewitness_receiver_refused_total{{reason="{reason}"}}') >= 1
 
@@ -303,7 +320,7 @@ def test_content_is_never_refused(server: Server, site: Site) -> None:
             status, said = client.post(body)
         assert status == 200, name
         assert (said["stored"], said["quarantined"]) == (stored, quarantined), name
-        assert time.monotonic() - begun < 5, name
+        assert time.monotonic() - begun < 10, name
     lines = site.lines()
     assert good in lines
     assert future in lines
@@ -331,10 +348,10 @@ def test_idle_connections_are_bounded(server: Server) -> None:
         assert server.metric('kubewitness_receiver_connections{cluster="a"}') <= 10
         return server.metric('kubewitness_receiver_refused_total{reason="connections"}') > 0
 
-    server.until(one_more, 20)
+    server.until(one_more)
     for connection in held:
         connection.close()
-    server.until(lambda: server.metric('kubewitness_receiver_connections{cluster="a"}') == 0, 20)
+    server.until(lambda: server.metric('kubewitness_receiver_connections{cluster="a"}') == 0)
     with server.client() as client:
         assert client.post(event_list(fresh()))[0] == 200
 

@@ -121,7 +121,7 @@ def test_a_disk_that_hangs_holds_up_its_cluster_alone(tmp_path: Path) -> None:
     site = Site(tmp_path, store="1s")
     with serving(site):
         pass
-    hang = injected("delay_enter=4000000:when=1", "fdatasync", first_segment(site, "a"))
+    hang = injected("delay_enter=6000000:when=1", "fdatasync", first_segment(site, "a"))
     with serving(site, before=hang) as server:
         with server.client("a") as stuck, server.client("b") as other:
             begun = time.monotonic()
@@ -133,8 +133,8 @@ def test_a_disk_that_hangs_holds_up_its_cluster_alone(tmp_path: Path) -> None:
                 slowest = max(slowest, time.monotonic() - before)
             answer = stuck._http.getresponse()
             assert (answer.status, answer.headers["Retry-After"]) == (503, "3")
-            assert time.monotonic() - begun < 3.5
-            assert slowest < 3
+            assert time.monotonic() - begun < 5.5
+            assert slowest < 5.5
             answer.read()
         server.wait_for("refused", reason="slow")
         server.until(lambda: server.metric('kubewitness_store_events{cluster="a"}') == 5)

@@ -117,6 +117,21 @@ def test_what_is_wrong_is_said_in_a_line(
     assert message in capsys.readouterr().err
 
 
+def test_a_wrong_kubeconfig_is_named_with_its_field(
+    policy: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """kube-apiserver's sentence, and below it where to look."""
+    path = tmp_path / "webhook.yaml"
+    path.write_text(
+        "current-context: c\ncontexts: [{name: c, context: {cluster: a, user: u}}]\n"
+        "clusters: [{name: a, cluster: {server: ''}}]\nusers: [{name: u, user: {token: t, password: p}}]\n"
+    )
+    assert main(["emit", policy, f"--audit-webhook-config-file={path}", "/dev/null"]) == 2
+    message, where = capsys.readouterr().err.splitlines()
+    assert "initializing audit webhook: invalid configuration: [more than one authentication method" in message
+    assert where.endswith(f"help: in {path} look at users[0].user, clusters[0].cluster.server")
+
+
 def test_a_url_that_no_server_takes_is_passed_over(
     policy: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

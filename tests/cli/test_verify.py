@@ -1,6 +1,7 @@
 """`verify` from the command line: data directories, served logs, keys, memory, exit codes."""
 
 import json
+import re
 import shutil
 import threading
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ import pytest
 from kubewitness.keep.seal.ed25519 import Ed25519Signer
 from kubewitness.keep.store import verify_data
 from kubewitness.keep.store.layout import DataDir, KeyDir, default_keys
+from kubewitness.keep.store.verify import Kind
 from tests.keep.store.build import data_dir, raws
 from tests.keep.store.test_bundle import special
 
@@ -352,3 +354,10 @@ def test_a_served_log_that_was_changed(run, data, tmp_path, name):
     with served(log_of(data)) as url:
         result = run("verify", url, "--key", key_of(data), "--state", state, "-o", "json")
     assert (result.code, kind in kinds(result)) == (code, True), result.out
+
+
+def test_the_page_names_every_kind_of_finding():
+    """docs/reference/verify-findings.md has each with its exit code."""
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "verify-findings.md").read_text()
+    rows = dict(re.findall(r"^\| `([a-z-]+)` \| ([34]) \|", page, re.MULTILINE))
+    assert rows == {kind.value: "3" if kind.is_violation else "4" for kind in Kind}

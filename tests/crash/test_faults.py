@@ -76,9 +76,9 @@ def check(path: Path, text: str) -> None:
         assert lines[index] == faulty.event(name), "lost what was acknowledged"
 
 
-def survive(strace: str, go_verifier: Path, path: Path, call: str, number: int, fault: str) -> None:
+def survive(strace: str, go_verifier: Path, path: Path, call: str, number: int, fault: str, *more: str) -> None:
     """Let one call go wrong, then run again as if nothing had been."""
-    _, text = run(strace, path, "-e", f"inject={call}:{fault}:when={number}")
+    _, text = run(strace, path, "-e", f"inject={call}:{fault}:when={number}", *more)
     if (DataDir(path).log_path(faulty.CLUSTER) / "segments").is_dir():
         check(path, text)
     else:
@@ -129,6 +129,32 @@ def test_some_calls_that_fail_lose_nothing(strace, go_verifier, places, tmp_path
 def test_every_call_that_fails_loses_nothing(strace, go_verifier, places, tmp_path, capfd, part):
     """All of them, with each fault."""
     sweep(strace, go_verifier, tmp_path, iter(combinations(places)[part::8]))
+
+
+def cut_fails_too(strace: str, go_verifier: Path, places: list[tuple[str, int]], tmp_path: Path, step: int) -> None:
+    """Let a sync fail, and then the call that would take back what was written; or let it be the last one."""
+    numbers = [number for name, number in places if name == "fdatasync"][1::step]
+    cuts = 0
+    for number in numbers:
+        for fault in ("error=EIO", "signal=KILL"):
+            path = tmp_path / f"{number}-{fault}" / "data"
+            path.parent.mkdir()
+            more = ("-e", f"inject=ftruncate:{fault}")
+            survive(strace, go_verifier, path, "fdatasync", number, "error=EIO", *more)
+            cuts += path.with_name("trace").read_text().count("ftruncate(")
+    assert cuts, "no sync of a segment was among them"
+
+
+def test_a_sync_that_fails_and_a_cut_that_fails_too(strace, go_verifier, places, tmp_path, capfd):
+    """What a failed sync left behind is never counted, whether it can be cut off or not."""
+    cut_fails_too(strace, go_verifier, places, tmp_path, 7)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_every_sync_that_fails_and_cut_that_fails_too(strace, go_verifier, places, tmp_path, capfd):
+    """The same for all of them."""
+    cut_fails_too(strace, go_verifier, places, tmp_path, 1)
 
 
 @pytest.mark.parametrize("call", ["write", "fdatasync"])

@@ -85,11 +85,22 @@ def run(args: argparse.Namespace) -> int:
     try:
         auditing = Auditing(flags, args.server_version, tell)
     except (FlagError, StartError) as exc:
-        raise UserError(str(exc)) from exc
+        raise UserError(f"{exc}{_where(exc)}") from exc
     sources = [*args.requests, *(args.sources or ())] or ["-"]
     with auditing:
         requests, refused = _emit(auditing, sources)
     return _conclude(auditing, requests, refused)
+
+
+def _where(error: Exception) -> str:
+    """Say which fields of the webhook's kubeconfig are wrong, which kube-apiserver leaves to the reader."""
+    from kubewitness.emit.backends.kubeconfig import KubeconfigError
+
+    cause = error.__cause__
+    if not isinstance(cause, KubeconfigError) or not cause.problems:
+        return ""
+    fields = dict.fromkeys(problem.field for problem in cause.problems)
+    return f"\n  help: in {cause.path} look at {', '.join(fields)}"
 
 
 def _emit(auditing: "Auditing", sources: Sequence[str]) -> tuple[int, int]:

@@ -15,11 +15,12 @@ from kubewitness.cli import (
     policy_test,
 )
 
-HELP = """Check, evaluate, explain, compare and prove audit policies, with kube-apiserver's own answers and words.
+HELP = """Check, explain, simulate, compare, prove and test audit policies, with kube-apiserver's own answers and words.
 
-  kubewitness policy check audit-policy.yaml
+  kubewitness policy check --fix audit-policy.yaml
   kubewitness policy explain audit-policy.yaml --user alice --kubectl 'exec -n prod -it web -- sh'
-  kubewitness policy eval audit-policy.yaml --requests requests.jsonl"""
+  kubewitness policy coverage audit-policy.yaml
+  kubewitness policy simulate new-policy.yaml --baseline audit-policy.yaml /var/log/kubernetes/audit/"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

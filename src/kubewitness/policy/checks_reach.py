@@ -42,7 +42,7 @@ def reach(context: Context) -> Iterator[Finding]:
         return
     policy = context.policy
     try:
-        found = reachable(policy, budget_states=_BUDGET_STATES, only_dead=len(policy.rules) > _PARTS_UP_TO)
+        found = reachable(policy, budget_states=_BUDGET_STATES, is_wanted=lambda index: _may_lose(policy, index))
         members = dead_members(policy, budget_states=_BUDGET_STATES)
     except TooHardError as error:
         yield from _plainly(context)
@@ -53,7 +53,7 @@ def reach(context: Context) -> Iterator[Finding]:
     for one in found:
         if one.is_dead:
             yield _dead_rule(context, policy, one, last)
-        elif len(policy.rules) <= _PARTS_UP_TO:
+        elif one.taken:
             yield from _parts(context, policy, one)
     for member in members:
         yield _dead_member(context, policy, member)
@@ -125,11 +125,19 @@ def _alike(left: Decision, right: Decision) -> bool:
     return written(left) == written(right)
 
 
+def _may_lose(policy: Policy, index: int) -> bool:
+    """Whether a rule names resources and an earlier one with a lower level names none."""
+    rule = policy.rules[index]
+    return (
+        index < _PARTS_UP_TO
+        and any(entry.resources and entry.resources != ("*",) for entry in rule.resources)
+        and any(other.level < rule.level and not other.resources for other in policy.rules[:index])
+    )
+
+
 def _parts(context: Context, policy: Policy, reach: Reach) -> Iterator[Finding]:
     """Find earlier rules without resources that take a part of a rule with resources to a lower level."""
     rule = policy.rules[reach.rule_index]
-    if not any(entry.resources and entry.resources != ("*",) for entry in rule.resources):
-        return
     lower = [
         (index, request)
         for index, request in reach.taken

@@ -119,7 +119,9 @@ def _restore(context: Context, stage: Stage, index: int | None) -> Fix | None:
     where = "the policy" if len(path) == 1 else f"rules[{index}]"
     says = f"took {stage.value} out of omitStages of {where}"
     scope = (PolicyRule(Level.NONE),)
-    return Fix(says, (Edit(Do.REMOVE, (*path, stages.index(stage.value))),), scope)
+    # an empty list would be odd: the last one goes with its list
+    place = (*path, stages.index(stage.value)) if len(stages) > 1 else path
+    return Fix(says, (Edit(Do.REMOVE, place),), scope)
 
 
 @check(
@@ -319,7 +321,7 @@ def _siblings(context: Context, index: int, at: int, named: list[str]) -> Iterat
         return
     rule = context.policy.rules[index]
     others = [name for name in EXEC_LIKE if name not in named and not _names(rule, name)]
-    if not others:
+    if not others or (rule.verbs and not {"get", "create"} & set(rule.verbs)):
         return
     scope = _narrow(rule, rule.verbs, others)
     found = asked(context, [(scope,)])

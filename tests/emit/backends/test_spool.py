@@ -172,13 +172,16 @@ class World:
         self.got: list[bytes] = []
         self.posts = 0
         self.is_down = False
+        self.takes_ns = 0
+        self.failure = Failure("connection refused")
         self.is_refused = lambda _item: False
         self.lost: list[bytes] = []
 
-    def attempt(self, body: bytes) -> Failure | None:
+    def post(self, body: bytes) -> Failure | None:
         self.posts += 1
+        self.now_ns += self.takes_ns
         if self.is_down:
-            return Failure("connection refused")
+            return self.failure
         items = [bytes(raw) for raw in msgspec.json.decode(body, type=Body).items]
         if any(map(self.is_refused, items)):
             return Failure("the server rejected our request for an unknown reason", 400)
@@ -189,7 +192,7 @@ class World:
 
     def courier(self, spool: Spool, options: BatchOptions) -> Courier:
         return Courier(
-            spool, self, options, 10 * SECOND, lambda item, _: self.lost.append(item), self.now_ns, lambda: 0.5
+            spool, self, options, 10 * SECOND, lambda item, _: self.lost.append(item), lambda: self.now_ns, lambda: 0.5
         )
 
     def run(self, courier: Courier, until_ns: int) -> None:
@@ -252,6 +255,33 @@ def test_batches_leave_when_they_are_full_or_old(tmp_path: Path) -> None:
     assert world.posts == 15 + 0
     world.run(courier, 2 * SECOND)
     assert world.posts == 1 + 20
+    spool.close()
+
+
+@pytest.mark.parametrize(("wait_s", "resumes_s"), [(None, 11), (3, 11), (25, 25), (3600, 60)])
+def test_the_receiver_may_ask_for_a_longer_pause(tmp_path: Path, wait_s: int | None, resumes_s: int) -> None:
+    """Retry-After is heard, up to a minute, and shortens nothing."""
+    world = World()
+    spool = opened(tmp_path)
+    courier = world.courier(spool, OPTIONS)
+    spool.append([b"1"])
+    courier.arrived(0)
+    world.is_down, world.failure = True, Failure("busy", 503, wait_s)
+    courier.step(0)
+    assert courier.due_at(0, is_closing=True) == resumes_s * SECOND
+    spool.close()
+
+
+def test_a_pause_begins_when_the_attempt_has_failed(tmp_path: Path) -> None:
+    """A receiver that hangs for its 30 seconds is not asked again at once."""
+    world = World()
+    spool = opened(tmp_path)
+    courier = world.courier(spool, OPTIONS)
+    spool.append([b"1"])
+    courier.arrived(0)
+    world.is_down, world.takes_ns = True, 30 * SECOND
+    courier.step(0)
+    assert courier.due_at(world.now_ns, is_closing=True) == 41 * SECOND
     spool.close()
 
 

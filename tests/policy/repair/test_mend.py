@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from kubewitness.event.types import Level
-from kubewitness.policy.check import Profile, Severity, check
+from kubewitness.policy.check import Finding, Profile, Report, Severity, check
 from kubewitness.policy.findings import Do, Edit, Fix
 from kubewitness.policy.load import load, read
 from kubewitness.policy.prove.claims import parse_claims, prove
@@ -151,6 +151,8 @@ CASES = [
         "- {level: Metadata, omitStages: [ResponseStarted, Panic]}\n",
         "- {level: Metadata, omitStages: [Panic]}\n",
     ),
+    ("KW306", "- level: Metadata\n  omitStages: [ResponseStarted]\n", "- level: Metadata\n"),
+    ("KW317", "- {level: Metadata, omitStages: [ResponseComplete]}\n", "- {level: Metadata}\n"),
     ("KW308", "- {level: Metadata, verbs: [get]}\n", "- {level: Metadata, verbs: [get]}\n- level: Metadata\n"),
     (
         "KW310",
@@ -215,6 +217,37 @@ def test_a_wrong_edit_is_not_taken():
     assert mending._tried(report.document.error.encode(), report.document, wrong, "1.36")[0] is None
     new, why = mending._tried((HEAD + "- level: Metadata\n").encode(), report.document, wrong, "1.36")
     assert (new, "it would change more" in why) == (None, True)
+
+
+def opposed(data: bytes):
+    """Give a report of which one finding wants level Request and the other Metadata, whichever it is not."""
+    report = check(data)
+    rule = report.document.policy.rules[0]
+    wanted = "Request" if rule.level is Level.METADATA else "Metadata"
+    fix = Fix("", (Edit(Do.REPLACE, ("rules", 0, "level"), wanted),), (PolicyRule(Level.NONE),))
+    found = Finding("KW401", Severity.NOTE, 4, 1, "rules[0]", f"want {wanted}", "", fix)
+    return Report(report.document, (found,))
+
+
+def test_fixes_that_undo_each_other_are_not_made():
+    """A circle ends where it began, with the reason, and so does a second run."""
+    data = (HEAD + "- level: Metadata\n").encode()
+    found = mend(data, opposed, "1.36")
+    assert (found.data, found.taken) == (data, ())
+    assert [left.why for left in found.left] == ["it does not help, or another fix undoes it"]
+
+
+def test_a_fix_that_does_not_help_is_not_made():
+    """When the finding is still there after its fix, the text stays as it was."""
+
+    def never_content(data: bytes):
+        report = check(data)
+        fix = Fix("", (Edit(Do.APPEND, ("rules",), {"level": "Metadata"}),))
+        return Report(report.document, (Finding("KW401", Severity.NOTE, 4, 1, "rules[0]", "more", "", fix),))
+
+    data = (HEAD + "- level: Metadata\n").encode()
+    found = mend(data, never_content, "1.36")
+    assert (found.data, found.taken, len(found.left)) == (data, (), 1)
 
 
 def test_the_security_focused_policy():

@@ -47,6 +47,7 @@ def test_the_shipped_table_is_the_one_of_the_tests():
     [
         ("security", 34, 11, 11, ["kcm-identity-abuse"]),
         ("handson", 38, 11, 8, []),
+        ("basic", 38, 11, 8, []),
         ("scenario1", 30, 12, 15, []),
         ("metadata", 30, 12, 15, []),
         ("scenario3", 34, 12, 11, []),
@@ -74,6 +75,12 @@ def test_the_one_figure_that_differs_is_the_token():
     assert [counts[verdict] for verdict in (Verdict.FULL, Verdict.WEAK, Verdict.INDISTINGUISHABLE, Verdict.BLIND)] == [
         53, 2, 1, 1,
     ]  # fmt: skip
+
+
+def test_a_policy_without_a_last_rule_is_blind():
+    """The quiz policy records creates and deletes of pods, and Secrets: 9 techniques, and none of the other 48."""
+    counts = Counter(cover(named("quiz"), technique).verdict for technique in TECHNIQUES)
+    assert (counts[Verdict.FULL], counts[Verdict.BLIND]) == (9, 48)
 
 
 def test_what_metadata_misses_is_indistinguishable():

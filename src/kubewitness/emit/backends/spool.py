@@ -39,9 +39,9 @@ _CONTENT_CODES = frozenset((400, 413, 422))
 
 
 class Sends(Protocol):
-    """Tries a body once."""
+    """Posts a body once."""
 
-    def attempt(self, body: bytes) -> Failure | None:
+    def post(self, body: bytes) -> Failure | None:
         """Post it; what went wrong, if anything."""
 
     def close(self) -> None:
@@ -58,7 +58,7 @@ class Courier:
         options: BatchOptions,
         initial_backoff_ns: int,
         refuse: Callable[[bytes, str], None],
-        now_ns: int,
+        clock: Callable[[], int] = time.monotonic_ns,
         jitter: Callable[[], float] = _random.random,
     ) -> None:
         self._spool = spool
@@ -66,7 +66,9 @@ class Courier:
         self._options = options
         self._initial_ns = self._pause_ns = initial_backoff_ns
         self._refuse = refuse
+        self._clock = clock
         self._jitter = jitter
+        now_ns = clock()
         self._limit = options.max_size
         self._refusals = 0
         self._resumes_ns = now_ns
@@ -105,7 +107,9 @@ class Courier:
             return
         if self._throttle is not None:
             self._throttle.use(now_ns)
-        failure = self._sends.attempt(wire.event_list(items))
+        failure = self._sends.post(wire.event_list(items))
+        # a receiver that hangs has used up time of its own; the pause begins now
+        now_ns = self._clock()
         if failure is None:
             self.reason = ""
             self._done(position, len(items), now_ns)
@@ -135,7 +139,8 @@ class Courier:
             self._refuse(items[0], failure.reason)
             self._done(position, 1, now_ns)
             return
-        self._resumes_ns = now_ns + round(self._pause_ns * (1 + BACKOFF_JITTER * self._jitter()))
+        asked_ns = min(BACKOFF_MAX_NS, (failure.wait_s or 0) * _SECOND_NS)
+        self._resumes_ns = now_ns + max(asked_ns, round(self._pause_ns * (1 + BACKOFF_JITTER * self._jitter())))
         self._pause_ns = min(BACKOFF_MAX_NS, round(self._pause_ns * BACKOFF_FACTOR))
 
 
@@ -160,7 +165,7 @@ class Spooled:
         self._metrics = metrics
         self._tell = tell
         self._is_synced = is_synced
-        self._courier = Courier(spool, sends, options, initial_backoff_ns, self._give_up, time.monotonic_ns())
+        self._courier = Courier(spool, sends, options, initial_backoff_ns, self._give_up)
         self._changed = threading.Condition()
         self._is_closing = False
         self._sync_ns: int | None = None

@@ -52,10 +52,11 @@ class _Status(msgspec.Struct, frozen=True):
 
 
 class Failure(NamedTuple):
-    """Why an attempt failed, and the status code if there was one."""
+    """Why a POST failed, the status code if there was one, and the seconds to wait if the receiver named them."""
 
     reason: str
     code: int = 0
+    wait_s: int | None = None
 
 
 class Posts(Protocol):
@@ -104,18 +105,20 @@ class Sender:
         """Try once, waiting where the receiver asks for it; what went wrong, if anything."""
         ends_s = self._now_s() + TIMEOUT_SECONDS
         for left in range(RETRY_AFTER_MAX, -1, -1):
-            try:
-                answer = self._posts.post(body)
-            except PostError as exc:
-                return Failure(str(exc))
-            reason = reason_of_answer(answer, self._posts.url)
-            wait_s = _retry_after(answer)
-            if reason is None:
-                return None
-            if wait_s is None or not left or self._now_s() + wait_s >= ends_s:
-                return Failure(reason, answer.code)
-            self._sleep(wait_s)
+            failure = self.post(body)
+            if failure is None or failure.wait_s is None or not left or self._now_s() + failure.wait_s >= ends_s:
+                return failure
+            self._sleep(failure.wait_s)
         raise AssertionError
+
+    def post(self, body: bytes) -> Failure | None:
+        """Post once and wait for nothing; what went wrong, if anything."""
+        try:
+            answer = self._posts.post(body)
+        except PostError as exc:
+            return Failure(str(exc))
+        reason = reason_of_answer(answer, self._posts.url)
+        return None if reason is None else Failure(reason, answer.code, _retry_after(answer))
 
     def close(self) -> None:
         """Let go of connections."""

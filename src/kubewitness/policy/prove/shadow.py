@@ -53,14 +53,16 @@ def reachable(
     universe: Universe = Universe.POSSIBLE,
     budget_states: int = BUDGET_STATES,
     *,
-    only_dead: bool = False,
+    is_wanted: Callable[[int], bool] = lambda _: True,
 ) -> tuple[Reach, ...]:
-    """For every rule, whether it can match and which earlier rules take its requests (`only_dead`: of dead ones)."""
+    """For every rule, whether it can match and which earlier rules take its requests (of live ones if wanted)."""
     space = Space(policy.rules, universe)
     decided = _Asked(space, policy.rules, budget_states)
     alive = decided.first_examples()
     return tuple(
-        Reach(index, alive[index], (), ()) if only_dead and index in alive else _reach(decided, index, alive.get(index))
+        Reach(index, alive[index], (), ())
+        if index in alive and not is_wanted(index)
+        else _reach(decided, index, alive.get(index))
         for index in range(len(policy.rules))
     )
 

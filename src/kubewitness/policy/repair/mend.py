@@ -60,18 +60,25 @@ class Mended:
 
 def mend(data: bytes, check: Callable[[bytes], Report], server_version: str, least: Severity = Severity.NOTE) -> Mended:
     """Take every fix that can be proved, of findings at least so severe. Never raises for any input."""
+    original, first = data, check(data)
+    report = first
     taken: list[Taken] = []
     refused: dict[str, Left] = {}
     hopeless: set[str] = set()
-    report = check(data)
-    seen = {data}
+    seen = {data: 0}
     while len(taken) < _MAX_FIXES:
         fixable = _fixable(report, least, refused, hopeless)
         if not fixable:
             break
         done: list[Taken] = []
-        new = _round(data, fixable, report.document, server_version, done, refused, seen)
+        new = _round(data, fixable, report.document, server_version, done, refused)
         if not done:
+            continue
+        if new in seen:
+            # these fixes undo each other: from the start, with none of them
+            hopeless |= {_signature(one.finding) for one in (*taken[seen[new] :], *done)}
+            data, report, taken, seen = original, first, [], {original: 0}
+            refused.clear()
             continue
         new_report = check(new)
         idle = _idle(done, report, new_report)
@@ -81,10 +88,11 @@ def mend(data: bytes, check: Callable[[bytes], Report], server_version: str, lea
             continue
         data, report = new, new_report
         taken += done
+        seen[data] = len(taken)
         # what could not be proved of the old text may be of the new
         refused.clear()
     left = tuple(
-        Left(finding, refused[key].why if key in refused else "it would not help")
+        Left(finding, refused[key].why if key in refused else "it does not help, or another fix undoes it")
         for finding in report.findings
         if finding.fix is not None
         and finding.severity.rank <= least.rank
@@ -129,7 +137,6 @@ def _round(
     server_version: str,
     taken: list[Taken],
     refused: dict[str, Left],
-    seen: set[bytes],
 ) -> bytes:
     """Take fixes from the last rule to the first, so that none shifts the place of another."""
     touched = _ABOVE_ALL_RULES + 1
@@ -138,8 +145,6 @@ def _round(
         if _last_rule(fix) >= touched or len(taken) >= _MAX_FIXES:
             continue
         new, why = _tried(data, document, fix, server_version)
-        if new in seen:
-            new, why = None, "it would undo another fix"
         if new is None:
             # later fixes of a round meet a text that they were not made for: they are tried again in the next
             if touched > _ABOVE_ALL_RULES:
@@ -147,7 +152,6 @@ def _round(
             continue
         taken.append(Taken(finding, fix.says))
         data = new
-        seen.add(data)
         document = read(new, server_version)
         touched = _first_rule(fix)
     return data
