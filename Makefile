@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 UV     := $(BIN)/uv
 
-.PHONY: demo test ci bench soak lock format lint types imports docs wheel changelog clean
+.PHONY: demo test ci bench bench-keep soak lock format lint types imports docs wheel changelog clean
 
 $(VENV)/.ready: pyproject.toml requirements/dev.txt
 	test -x $(UV) || ($(PYTHON) -m venv $(VENV) && $(BIN)/pip install -q --disable-pip-version-check uv)
@@ -27,6 +27,10 @@ $(PEERS)/.ready: requirements/bench.txt $(VENV)/.ready
 
 bench: $(PEERS)/.ready ## ratio tables against the peers found on this machine; BENCH="--size 100MB --only needle"
 	$(BIN)/python -m benchmarks $(BENCH)
+
+bench-keep: $(VENV)/.ready ## from a POST to its acknowledgement, beside sealing and indexing; BENCH="--rounds 3"
+	mkdir -p benchmarks/out
+	$(BIN)/python -m benchmarks.keep $(BENCH)
 
 soak: $(VENV)/.ready ## long property and fuzz runs
 	HYPOTHESIS_PROFILE=soak $(BIN)/pytest -m "soak or not soak"

@@ -36,6 +36,8 @@ class Command:
     env: dict[str, str] = field(default_factory=dict)
     count: Callable[[bytes], int] = count_lines
     exit_codes: tuple[int, ...] = (0,)
+    is_slow: bool = False
+    """Takes so long that one run has to do; the table says how many runs there were."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,16 +158,23 @@ class Measured:
 
 
 def ratio(numerator: Measured, denominator: Measured) -> float:
-    """Median over rounds of the ratio of wall times within one round, the fairest on a busy machine."""
+    """Median over rounds of the ratio of wall times within one round, the fairest on a busy machine.
+
+    Where one of them ran only once, the ratio of the medians.
+    """
+    if len(numerator.runs) != len(denominator.runs):
+        return numerator.wall_s / denominator.wall_s
     pairs = zip(numerator.runs, denominator.runs, strict=True)
     return statistics.median(a.wall_s / b.wall_s for a, b in pairs)
 
 
 def interleave(commands: Sequence[Command], rounds: int, directory: Path, say: Callable[[str], None]) -> list[Measured]:
-    """Run all commands in turn, `rounds` times."""
+    """Run all commands in turn, `rounds` times; the slow ones once, in the middle round."""
     runs: list[list[Run]] = [[] for _ in commands]
     for number in range(rounds):
         for place, command in enumerate(commands):
+            if command.is_slow and number != rounds // 2:
+                continue
             done = run(command, directory)
             runs[place].append(done)
             say(f"round {number + 1}/{rounds} {command.name}: {done.wall_s:.3f} s, {done.results} results")

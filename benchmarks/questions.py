@@ -81,7 +81,7 @@ OUR_NEEDLE = (
 
 def _jq(tool: str, question: str, log: Path) -> Command:
     filter_, rest = JQ[question]
-    return Command(tool, f"{tool} -r {shlex.quote(filter_)} {log}{rest}")
+    return Command(tool, f"{tool} -r {shlex.quote(filter_)} {log}{rest}", is_slow=True)
 
 
 def _present(commands: list[Command]) -> tuple[Command, ...]:
@@ -117,7 +117,7 @@ def needle(places: Places, rounds: int) -> list[Question]:
         Command(f"{OURS}, no rg", ours, env={"PATH": places.without_rg}, count=_count_rows),
         Command(f"{OURS}, with rg", ours, count=_count_rows),
         Command("rg | jq", f"rg -F '\"important\"' {places.log} | jq -r {shlex.quote(NEEDLE_JQ)}"),
-        Command("jq", f"jq -r {shlex.quote(NEEDLE_JQ)} {places.log}"),
+        Command("jq", f"jq -r {shlex.quote(NEEDLE_JQ)} {places.log}", is_slow=True),
     ]
     targets = (
         Target(f"{OURS}, no rg", "jq", 1 / 25),
@@ -135,7 +135,7 @@ def compressed(places: Places, rounds: int) -> list[Question]:
         Command(f"{OURS}, .zst", f"{places.ours} {OUR_SCAN['T4']} {places.zst}", count=_count_rows),
         Command(f"{OURS}, .gz", f"{places.ours} {OUR_SCAN['T4']} {places.gz}", count=_count_rows),
         Command("DuckDB by hand, .gz", f"{places.peers_python} {PEERS}/by_duckdb.py T4 {places.gz}"),
-        Command("gzip -dc | jq", f"gzip -dc {places.gz} | jq -r {shlex.quote(JQ['T4'][0])}{JQ['T4'][1]}"),
+        Command("gzip -dc | jq", f"gzip -dc {places.gz} | jq -r {shlex.quote(JQ['T4'][0])}{JQ['T4'][1]}", is_slow=True),
     ]
     targets = (
         Target(f"{OURS}, .zst", f"{OURS}, plain", 1.3),
@@ -149,7 +149,7 @@ def jq(places: Places, rounds: int) -> list[Question]:
     quoted = shlex.quote(EXEC_JQ)
     commands = [
         Command(f"{OURS} jq", f"{places.ours} jq -c {quoted} {places.log}"),
-        Command("jq", f"jq -c {quoted} {places.log}"),
+        Command("jq", f"jq -c {quoted} {places.log}", is_slow=True),
     ]
     text = 'the runbook\'s own jq: `select(.objectRef.subresource == "exec")`'
     return [Question("jq", text, _present(commands), (Target(f"{OURS} jq", "jq", 1 / 10),), rounds)]

@@ -90,14 +90,15 @@ def agree(measured: Sequence[Measured]) -> bool:
 def table(measured: Sequence[Measured]) -> str:
     """Contestants with results, times and memory; ratios are to the first one."""
     lines = [
-        "| contestant | results | s (median) | s (min) | cpu s | ratio | max RSS MB | anonymous MB |",
-        "|---|---|---|---|---|---|---|---|",
+        "| contestant | runs | results | s (median) | s (min) | cpu s | ratio | max RSS MB | anonymous MB |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for entry in measured:
         results = " or ".join(f"{number:,}" for number in sorted(entry.results))
         lines.append(
-            f"| {entry.command.name} | {results} | {entry.wall_s:.3f} | {entry.fastest_s:.3f} | {entry.cpu_s:.2f} "
-            f"| {ratio(entry, measured[0]):.2f}x | {entry.max_rss_mb:.0f} | {entry.anonymous_mb:.0f} |"
+            f"| {entry.command.name} | {len(entry.runs)} | {results} | {entry.wall_s:.3f} | {entry.fastest_s:.3f} "
+            f"| {entry.cpu_s:.2f} | {ratio(entry, measured[0]):.2f}x | {entry.max_rss_mb:.0f} "
+            f"| {entry.anonymous_mb:.0f} |"
         )
     return "\n".join(lines) + "\n"
 

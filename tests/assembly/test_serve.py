@@ -10,7 +10,7 @@ import pytest
 
 from kubewitness.keep.seal.ed25519 import Ed25519Verifier
 from kubewitness.keep.seal.note import parse_note
-from kubewitness.keep.store.layout import KeyDir
+from kubewitness.keep.store.layout import DataDir, KeyDir
 from tests.assembly.serving import PROGRAM, Server, Site, event, event_list, recorded, recorded_items, serving
 
 
@@ -209,16 +209,68 @@ def test_sighup_reads_who_may_come_in(tmp_path: Path) -> None:
 
     site = Site(tmp_path)
     with serving(site) as server, server.client("a") as client:
+        os.kill(server.pid, signal.SIGHUP)
+        server.wait_for("reloaded", files="")  # nothing had changed: it was the signal
         assert client.post(event_list(event(1)))[0] == 200
         site.config.write_text(site.config.read_text().replace("commonName: apiserver a", "commonName: another"))
         os.kill(server.pid, signal.SIGHUP)
-        said = server.wait_for("reloaded")
-        assert said["files"] == "kubewitness.yaml"
+        server.wait_for("reloaded", files="kubewitness.yaml")
         assert client.post(event_list(event(2)))[0] == 403
         site.config.write_text(site.config.read_text().replace("operate: '127.0.0.1:0'", "operate: off"))
         os.kill(server.pid, signal.SIGHUP)
         assert server.wait_for("restart_needed")["changed"] == ["operate"]
     assert site.lines() == [event(1)]
     reloads = [entry for entry in site.operator() if entry["verb"] == "reload"]
-    assert len(reloads) >= 2
-    assert '"kubewitness.io/files": "kubewitness.yaml"' in json.dumps(reloads[0])
+    assert len(reloads) >= 3
+    assert '"kubewitness.io/files": "kubewitness.yaml"' in json.dumps(reloads[1])
+
+
+def test_a_damaged_log_is_one_logs_trouble(tmp_path: Path) -> None:
+    """With the operator log or one cluster's log damaged the others are served, and it is said which file."""
+    site = Site(tmp_path)
+    with serving(site) as server:
+        for cluster in "ab":
+            with server.client(cluster) as client:
+                assert client.post(event_list(event(1)))[0] == 200
+        server.until(lambda: server.metric('kubewitness_seal_events{cluster="a"}') == 1)
+    for cluster in ("a", "_operator"):
+        (segment,) = (DataDir(site.data).log_path(cluster) / "segments").iterdir()
+        segment.unlink()
+    server = Server(site)
+    try:
+        for cluster in ("a", "_operator"):
+            said = server.wait_for("store_closed", cluster=cluster)
+            assert said["damaged"] is True
+            assert "head" in str(said["error"])
+        with server.client("a") as client:
+            assert client.post(event_list(event(2)))[0] == 503
+        with server.client("b") as client:
+            assert client.post(event_list(event(2)))[0] == 200
+        status, body = server.get("/readyz")
+        assert status == 200
+        assert b"[-]store a failed" in body
+        assert server.metric('kubewitness_store_open{cluster="a"}') == 0
+        assert server.stop() == 0
+    finally:
+        server.kill()
+    assert site.lines("b") == [event(1), event(2)]
+
+
+def test_a_sealer_that_stands_still_holds_up_nobody(tmp_path: Path) -> None:
+    """T32: with the second process stopped, Events are acknowledged; when it goes on, all of them are sealed."""
+    import os
+    import signal
+
+    site = Site(tmp_path)
+    with serving(site) as server, server.client() as client:
+        assert client.post(event_list(event(0)))[0] == 200
+        server.until(lambda: server.metric('kubewitness_seal_events{cluster="a"}') == 1)
+        children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
+        os.kill(int(children[0]), signal.SIGSTOP)
+        try:
+            for number in range(1, 50):
+                assert client.post(event_list(event(number)))[0] == 200
+            assert server.metric('kubewitness_seal_unsealed_events{cluster="a"}') == 49
+        finally:
+            os.kill(int(children[0]), signal.SIGCONT)
+        server.until(lambda: server.metric('kubewitness_seal_events{cluster="a"}') == 50)

@@ -42,15 +42,16 @@ def test_a_failing_contestant_stops_the_run(tmp_path: Path) -> None:
 def test_contestants_take_turns(tmp_path: Path) -> None:
     """A B A B, not A A B B."""
     turns = tmp_path / "turns"
-    commands = [Command(name, f"echo {name} >> {turns}") for name in "AB"]
+    commands = [Command(name, f"echo {name} >> {turns}", is_slow=name == "C") for name in "ABC"]
     measured = interleave(commands, 2, tmp_path, lambda _: None)
-    assert turns.read_text().split() == ["A", "B", "A", "B"]
-    assert [len(entry.runs) for entry in measured] == [2, 2]
+    assert turns.read_text().split() == ["A", "B", "A", "B", "C"]  # what is slow runs once
+    assert [len(entry.runs) for entry in measured] == [2, 2, 1]
 
 
 def test_a_ratio_is_taken_within_a_round() -> None:
     """A slow round slows both, and does not count against one."""
     assert ratio(_measured("a", 2, 20, 2), _measured("b", 1, 10, 1)) == 2
+    assert ratio(_measured("a", 2, 20, 3), _measured("slow", 30)) == 0.1  # one run of a slow one: medians
 
 
 @pytest.mark.parametrize(("wall", "is_met"), [(1.0, True), (1.24, True), (1.3, False)])
@@ -88,5 +89,5 @@ def test_limits_have_a_direction() -> None:
 def test_the_table_shows_results_and_ratios_to_the_first() -> None:
     """Each contestant has a row with its results and its ratio."""
     text = report.table([_measured("a", 1.0, results=1234), _measured("b", 2.5, results=1234)])
-    assert "| a | 1,234 | 1.000 | 1.000 | 1.00 | 1.00x | 10 | 5 |" in text
-    assert "| b | 1,234 | 2.500 | 2.500 | 2.50 | 2.50x | 10 | 5 |" in text
+    assert "| a | 1 | 1,234 | 1.000 | 1.000 | 1.00 | 1.00x | 10 | 5 |" in text
+    assert "| b | 1 | 1,234 | 2.500 | 2.500 | 2.50 | 2.50x | 10 | 5 |" in text

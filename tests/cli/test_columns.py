@@ -26,6 +26,10 @@ def test_a_misspelt_column_gets_a_hint():
     """The nearest name is proposed."""
     with pytest.raises(UserError, match=r"--columns: there is no field 'objectRef.nam'; did you mean objectRef.name\?"):
         chosen("time,objectRef.nam", "table")
+    with pytest.raises(UserError, match=r"did you mean objectRef.name\?"):
+        chosen("ObjectRef.Name", "table")
+    with pytest.raises(UserError, match=r"'qqq'; there are time, user, .* and every column of `kubewitness sql"):
+        chosen("qqq", "table")
 
 
 def test_rows_are_made_of_what_is_read():

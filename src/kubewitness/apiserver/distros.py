@@ -35,6 +35,7 @@ DISTROS = {
             "/var/log/kubernetes/audit/audit.log",
             "/etc/kubernetes/audit-webhook.yaml",
             "the kubelet restarts kube-apiserver by itself, within a minute",
+            ("with several control plane nodes, do it on one after the other",),
         ),
         Distro(
             "kind",

@@ -94,7 +94,7 @@ def _kubeadm(distro: Distro, config: str, wanted: Wanted, host: Host) -> Plan:
     digest = hashlib.sha256(b"\0".join(file.after for file in files)).hexdigest()[:16]
     document = podedit.annotate(document, f"sha256-{digest}", is_needed=is_stale)
     files.append(NewFile(config, before, document.text.encode()))
-    advice = (distro.restart, _for_upgrades(document, effective))
+    advice = (distro.restart, *distro.advice, _for_upgrades(document, effective))
     return Plan(distro.name, directories, tuple(files), config, policy, "" if log == "-" else log, advice)
 
 

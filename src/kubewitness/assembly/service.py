@@ -32,7 +32,7 @@ from kubewitness.keep.receiver.clients import Caller, Refusal
 from kubewitness.keep.receiver.intake import Intake, Outcome
 from kubewitness.keep.receiver.server import Receiver
 from kubewitness.keep.seal.errors import NoteError
-from kubewitness.keep.store.errors import StoreError
+from kubewitness.keep.store.errors import DamagedError, StoreError, UnavailableError
 from kubewitness.keep.store.layout import OPERATOR, DataDir, KeyDir
 from kubewitness.keep.store.sinks import fields_of
 
@@ -97,11 +97,12 @@ class Service:
     async def start(self) -> None:
         """Open everything and listen. Raises StoreError, OSError."""
         self._loop = asyncio.get_running_loop()
-        self._operator = await asyncio.to_thread(self._open_operator)
+        self._operator = await self._try_operator()
         # keys that are not there are made here: the sealer must not make them at the same time
         key_names = await asyncio.to_thread(self._key_names)
         self._sealing.start()
-        self._tell(OPERATOR, self._operator.end)
+        if self._operator is not None:
+            self._tell(OPERATOR, self._operator.end)
         for cluster in self.config.clusters:
             self._desks[cluster.name] = self._new_desk(cluster.name)
         self.addresses["events"] = self._receiver.listen(self.config.events)
@@ -199,6 +200,18 @@ class Service:
         error = receipt.exception()
         if error is not None:
             self.log.error("operator_log_failed", error=str(error))
+
+    async def _try_operator(self) -> OperatorLog | None:
+        """Open the operator log; without it clusters are served all the same. Raises LockedError, OSError."""
+        self.metrics.store_open.labels(OPERATOR).set(0)
+        try:
+            operator = await asyncio.to_thread(self._open_operator)
+        except (DamagedError, UnavailableError) as exc:
+            is_damaged = isinstance(exc, DamagedError)
+            self.log.error("store_closed", cluster=OPERATOR, error=str(exc), damaged=is_damaged)  # noqa: TRY400
+            return None
+        self.metrics.store_open.labels(OPERATOR).set(1)
+        return operator
 
     def _open_operator(self) -> OperatorLog:
         root, _ = self._data.enter(OPERATOR)
@@ -328,6 +341,7 @@ class Service:
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             collector.step()
+            self._sealing.remind()
             await asyncio.to_thread(self._guard.is_full)
             self._look_at_disk()
             for name, desk in list(self._desks.items()):

@@ -5,7 +5,6 @@ A shown column reads one or more flat columns of `events` and makes one value of
 (`objectRef.name`), column names (`username`), and the short names of `SHORT`.
 """
 
-import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -163,8 +162,13 @@ def _one(name: str) -> Shown:
 
 
 def _hint(name: str) -> str:
-    near = difflib.get_close_matches(name, [*SHORT, *_BY_NAME], n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+    import difflib
+
+    folded = {known.lower(): known for known in (*_BY_NAME, *SHORT)}
+    near = [folded[close] for close in difflib.get_close_matches(name.lower(), folded, n=1)]
+    if near:
+        return f"; did you mean {near[0]}?"
+    return f"; there are {', '.join(SHORT)}, and every column of `kubewitness sql 'DESCRIBE events' FILE`"
 
 
 def reads_of(shown: Sequence[Shown]) -> list[str]:

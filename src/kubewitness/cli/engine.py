@@ -186,6 +186,19 @@ class Log:
             )
         return reasons, count
 
+    def has(self, path: str, value: str) -> bool:
+        """Tell whether any event has this text in a field, whatever the flags say."""
+        from kubewitness.event.expr import Ref, equals
+        from kubewitness.look.query import sql
+
+        wanted = equals(Ref(path), value)
+        found = None if self._checks_all or self.is_store else self._events.find(wanted, stages="all")
+        if found is not None:
+            return bool(found.hits)
+        answer = self._events.query("SELECT count(*) FROM events", where=sql.where(wanted), stages="all")
+        [(count,)] = answer
+        return bool(count)
+
     def facts(self) -> Facts:
         """Say what the last question read."""
         account = self._account

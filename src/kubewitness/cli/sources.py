@@ -6,7 +6,6 @@ a store. What is wrong or odd is said in one line a file, never on standard outp
 """
 
 import argparse
-import difflib
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -121,6 +120,8 @@ def _hint(path: Path) -> str:
         names = [entry.name for entry in path.parent.iterdir()]
     except OSError:
         return ""
+    import difflib
+
     near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.7)
     return f"; did you mean {path.parent / near[0]}?" if near else ""
 

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from kubewitness.cli.defaults import env_choice
-from kubewitness.cli.render import data, events, table
 from kubewitness.cli.render.output import Output, may_cut, terminal_width, wants_colour
 from kubewitness.cli.render.values import Column
 
@@ -67,6 +66,8 @@ def write_rows(
     is_live: bool = False,
 ) -> int:
     """Write `rows` in a format of `FORMATS`; give how many there were. `is_live` shows each row at once."""
+    from kubewitness.cli.render import data, table  # not before they are needed: an answer may be on its way by then
+
     if is_live:
         rows = _flushing(rows, output)
     match format_name:
@@ -92,6 +93,8 @@ def _flushing(rows: Iterable[T], output: Output) -> Iterator[T]:
 
 def write_events(raw: Iterable[bytes], format_name: str, output: Output, *, is_live: bool = False) -> int:
     """Write whole events in jsonl (exact), json or yaml; give how many there were."""
+    from kubewitness.cli.render import events
+
     if is_live:
         raw = _flushing(raw, output)
     match format_name:

@@ -1,0 +1,42 @@
+"""What is said when nothing was found and a flag names a verb or a resource that is nowhere: what was perhaps meant."""
+
+import argparse
+from collections.abc import Callable, Iterable, Iterator
+
+from kubewitness.cli.filters import given
+from kubewitness.look.query.syntax_resources import PLURALS, plural
+
+# of objects; of URLs that are none; and in the log of an old version
+_VERBS = (
+    *("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"),
+    *("post", "put", "head", "options", "connect", "proxy"),
+)
+_RESOURCES = tuple(dict.fromkeys(PLURALS.values()))
+
+
+def misspelt(args: argparse.Namespace, is_there: Callable[[str, str], bool]) -> Iterator[str]:
+    """Give a sentence for each unknown verb and resource; `is_there(path, value)` asks the log."""
+    if "where" not in args:
+        return
+    import difflib
+
+    flags = given(args)
+    verbs = dict.fromkeys(value.lower() for value in _values(flags.get("verb", ())))
+    resources = (value.partition("/")[0].partition(".")[0] for value in _values(flags.get("resource", ())))
+    names = dict.fromkeys(map(plural, resources))
+    for noun, path, values, known in (
+        ("verb", "verb", verbs, _VERBS),
+        ("resource", "objectRef.resource", names, _RESOURCES),
+    ):
+        for value in values:
+            if value and value not in known and not is_there(path, value):
+                near = difflib.get_close_matches(value, known, n=1)
+                yield f"nothing here has the {noun} '{value}'" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def _values(flags: Iterable[str]) -> Iterator[str]:
+    """Give what is asked for by name: no wildcards, and nothing that is excluded."""
+    for flag in flags:
+        for value in flag.split(","):
+            if not value.strip().startswith("!") and not {"*", "?"} & set(value):
+                yield value.strip()
