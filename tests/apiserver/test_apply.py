@@ -8,7 +8,7 @@ import os
 import pytest
 
 from kubewitness.apiserver import apply as applying
-from kubewitness.apiserver.apply import apply, undo
+from kubewitness.apiserver.apply import apply, roll_back, undo
 from kubewitness.apiserver.distros import DISTROS
 from kubewitness.apiserver.enable import plan
 from kubewitness.apiserver.plan import PlanError
@@ -80,6 +80,47 @@ def test_undo_after_two_runs_goes_back_to_the_first(root):
     assert contents(root.root) == before
     with pytest.raises(PlanError, match="nothing to undo"):
         undo("kubeadm", root)
+
+
+def test_one_run_is_rolled_back(root):
+    """The last run is taken back and the one before stays, which undo can still take back."""
+    first = contents(root.root)
+    _on(root)
+    second = contents(root.root)
+    other = plan("kubeadm", dataclasses.replace(WANTED, policy=b"other", flags={"audit-log-maxage": "90"}), root)
+    roll_back(apply(other, root), root)
+    assert contents(root.root) == second
+    applied = apply(other, root)
+    root.at(MANIFEST).write_text("mine")
+    with pytest.raises(PlanError, match="meanwhile"):
+        roll_back(applied, root)
+    root.at(MANIFEST).write_bytes(other.files[-1].after)
+    roll_back(applied, root)
+    undo("kubeadm", root)
+    assert contents(root.root) == first
+    planned = plan("kubeadm", WANTED, root)
+    roll_back(apply(planned, root), root)
+    assert contents(root.root) == first
+    assert not root.at("/var/log/kubernetes/audit").exists()
+
+
+def test_undo_after_a_crash_in_the_second_run(root, monkeypatch):
+    """The second run had noted what it was about to write: undo still knows the files of the first."""
+    first = contents(root.root)
+    _on(root)
+    real, count = applying._replace, iter(range(10))
+
+    def fail(*args):
+        if next(count) == 1:
+            raise OSError(5, "Input/output error")
+        real(*args)
+
+    monkeypatch.setattr(applying, "_replace", fail)
+    with pytest.raises(OSError, match="Input"):
+        _on(root, policy=b"other", flags={"audit-log-maxage": "90"})
+    monkeypatch.setattr(applying, "_replace", real)
+    undo("kubeadm", root)
+    assert contents(root.root) == first
 
 
 def test_undo_refuses_what_somebody_changed_since(root):

@@ -31,12 +31,13 @@ def _pod(planned):
     return yaml.safe_load(planned.files[-1].after)["spec"]
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("with_webhook", [False, True])
+# Talos takes no webhook file
+@pytest.mark.parametrize(
+    ("name", "with_webhook"),
+    [(name, webhook) for name in NAMES for webhook in (False, True) if (name, webhook) != ("talos", True)],
+)
 def test_on_again_and_off(name, with_webhook, tmp_path):
     """The plan is carried out; a second one changes nothing; undo restores every byte and mode, and leaves no trace."""
-    if with_webhook and name == "talos":
-        pytest.skip("Talos takes no webhook file")
     wanted = dataclasses.replace(WANTED, webhook=b"kind: Config\n" if with_webhook else None)
     root = machine(name, tmp_path)
     before = contents(tmp_path)
@@ -52,13 +53,11 @@ def test_on_again_and_off(name, with_webhook, tmp_path):
     assert contents(tmp_path) == before
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("minikube", "talos")])
 def test_old_lines_stay(name, tmp_path):
     """A configuration that was there keeps each of its lines, in order; only an empty `{}` goes."""
     planned = plan(name, WANTED, machine(name, tmp_path))
     config = planned.files[-1]
-    if config.before is None:
-        pytest.skip("there was none")
     rest = iter(config.after.decode().splitlines())
     old = [line.replace("extraArgs: {}", "extraArgs:") for line in config.before.decode().splitlines()]
     assert all(line in rest for line in old)

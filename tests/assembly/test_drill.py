@@ -7,6 +7,7 @@ import socket
 import ssl
 import threading
 import time
+import warnings
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 
 from kubewitness.assembly.certificates import make_ca, make_client, make_server
 from kubewitness.keep.receiver.quarantine import read_quarantined
-from tests.assembly.serving import NOW, Server, Site, authority, event, event_list, serving, write_pair
+from tests.assembly.serving import NOW, Client, Server, Site, authority, event, event_list, serving, write_pair
 
 PLANTED = b"s3cr3t-planted-value"
 LONG_AGO = NOW.replace(year=NOW.year - 1)
@@ -122,6 +123,22 @@ def test_who_is_not_known_is_not_served(server: Server, site: Site, tmp_path: Pa
     plain.close()
     server.wait_for("refused", reason="unknown")
     assert server.metric('kubewitness_receiver_refused_total{reason="anonymous"}') >= 1
+
+
+def test_old_versions_of_tls_are_refused(server: Server, site: Site) -> None:
+    """TLS 1.2 and 1.3 are spoken; nothing older is."""
+    for version, is_good in ((ssl.TLSVersion.TLSv1_2, True), (ssl.TLSVersion.TLSv1_1, False)):
+        context = site.tls("a")
+        context.set_ciphers("DEFAULT:@SECLEVEL=0")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            context.minimum_version = context.maximum_version = version
+        if is_good:
+            with Client(server.port, context) as client:
+                assert client.post(event_list(fresh()))[0] == 200
+        else:
+            with pytest.raises(OSError), Client(server.port, context) as client:  # noqa: PT011 - of several kinds
+                client.post(event_list(fresh()))
 
 
 def test_the_cluster_follows_from_the_credentials_alone(server: Server, site: Site) -> None:

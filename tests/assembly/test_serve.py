@@ -254,3 +254,23 @@ def test_a_damaged_log_is_one_logs_trouble(tmp_path: Path) -> None:
     finally:
         server.kill()
     assert site.lines("b") == [event(1), event(2)]
+
+
+def test_a_sealer_that_stands_still_holds_up_nobody(tmp_path: Path) -> None:
+    """T32: with the second process stopped, Events are acknowledged; when it goes on, all of them are sealed."""
+    import os
+    import signal
+
+    site = Site(tmp_path)
+    with serving(site) as server, server.client() as client:
+        assert client.post(event_list(event(0)))[0] == 200
+        server.until(lambda: server.metric('kubewitness_seal_events{cluster="a"}') == 1)
+        children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
+        os.kill(int(children[0]), signal.SIGSTOP)
+        try:
+            for number in range(1, 50):
+                assert client.post(event_list(event(number)))[0] == 200
+            assert server.metric('kubewitness_seal_unsealed_events{cluster="a"}') == 49
+        finally:
+            os.kill(int(children[0]), signal.SIGCONT)
+        server.until(lambda: server.metric('kubewitness_seal_events{cluster="a"}') == 50)

@@ -133,6 +133,32 @@ def test_flags_that_the_server_would_refuse_are_not_set(enable, flag, words):
     assert words in refused.err
 
 
+def test_what_would_not_start_is_not_written(enable, tmp_path):
+    """Flags that are wrong beside those that are there, a policy that is there and broken: both refused."""
+    manifest = tmp_path / MANIFEST
+    text = manifest.read_text()
+    manifest.write_text(text.replace("- --secure-port=6443", "- --audit-log-truncate-max-batch-size=5000"))
+    before = contents(tmp_path)
+    refused = enable("--set", "audit-log-truncate-max-event-size=9000")
+    assert refused.code == 1
+    assert "nothing was changed" in refused.err
+    assert "must be greater than max event size (9000)" in refused.err
+    manifest.write_text(text)
+    both = (
+        "--set",
+        "audit-log-truncate-max-event-size=20000000",
+        "--set",
+        "audit-log-truncate-max-batch-size=30000000",
+    )
+    assert enable("--dry-run", *both).code == 0
+    (tmp_path / "etc/kubernetes/audit-policy.yaml").write_bytes(b"broken: [\n")
+    refused = enable()
+    assert refused.code == 1
+    assert "loading audit policy file: failed decoding" in refused.err
+    (tmp_path / "etc/kubernetes/audit-policy.yaml").unlink()
+    assert set(contents(tmp_path)) == set(before)
+
+
 def test_other_flags_can_be_set(enable, tmp_path):
     """--set writes what was asked, also over what is there."""
     enable("--set", "audit-log-maxage=90", "--set", "audit-log-compress=true")
@@ -222,7 +248,8 @@ class Kubelet(threading.Thread):
         super().__init__()
         self.root, self.stop, self.pod = root, threading.Event(), contextlib.ExitStack()
         self.seen = (root / MANIFEST).read_bytes()
-        self.starts, self.url_of_pod = 0, ""
+        self.starts, self.url_of_pod, self.ready = 0, "", threading.Event()
+        self.can_start = True
 
         class Handler(http.server.BaseHTTPRequestHandler):
             kubelet = self
@@ -249,6 +276,8 @@ class Kubelet(threading.Thread):
         serving = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02})
         serving.start()
         with self.pod:
+            self.url_of_pod = self.start_pod(yaml.safe_load(self.seen)["spec"])
+            self.ready.set()
             while not self.stop.wait(0.05):
                 found = (self.root / MANIFEST).read_bytes()
                 if found != self.seen:
@@ -257,12 +286,14 @@ class Kubelet(threading.Thread):
                     with contextlib.suppress(RuntimeError, AssertionError):
                         self.url_of_pod = self.start_pod(yaml.safe_load(found)["spec"])
                 self.ask("/readyz")
+                self.ask("/api/v1/namespaces/kube-system/pods")
         self.server.shutdown()
         serving.join()
         self.server.server_close()
 
     def start_pod(self, pod):
         """Mount, then start the server: its paths are the host's, under the root of this tree."""
+        assert self.can_start
         for volume in pod["volumes"]:
             path = self.root / volume["hostPath"]["path"].lstrip("/")
             assert volume["hostPath"]["type"] != "File" or path.is_file()
@@ -278,6 +309,7 @@ def kubelet(tmp_path, enable):
     """A kubelet that watches the tree."""
     thread = Kubelet(tmp_path)
     thread.start()
+    assert thread.ready.wait(30)
     yield thread
     thread.stop.set()
     thread.join()
@@ -287,7 +319,7 @@ def test_wait_proves_that_the_server_is_back(enable, kubelet):
     """The server that the kubelet starts reads the policy, writes the log and is ready."""
     done = enable("--preset", "metadata", "--wait", "30", "--url", kubelet.url)
     assert done.code == 0, done.err
-    assert kubelet.starts == 1
+    assert kubelet.starts == 2
     assert "the server is ready and writes its log" in done.out
 
 
@@ -296,13 +328,43 @@ def test_wait_for_another_policy(enable, kubelet):
     assert enable("--preset", "metadata", "--wait", "30", "--url", kubelet.url).code == 0
     done = enable("--preset", "recommended", "--wait", "30", "--url", kubelet.url)
     assert done.code == 0, done.err
-    assert kubelet.starts == 2
+    assert kubelet.starts == 3
+
+
+def test_a_failed_second_run_leaves_the_first(enable, kubelet, tmp_path, monkeypatch):
+    """Only the run that failed is taken back: auditing that was on stays on."""
+    assert enable("--preset", "metadata", "--wait", "30", "--url", kubelet.url).code == 0
+    manifest = (tmp_path / MANIFEST).read_bytes()
+    kubelet.stop.set()
+    kubelet.join()
+    monkeypatch.setattr("kubewitness.apiserver.health.url_probe", lambda *_, **__: lambda: "")
+    failed = enable("--preset", "recommended", "--wait", "1", "--url", kubelet.url)
+    assert failed.code == 5, failed.out
+    assert (tmp_path / MANIFEST).read_bytes() == manifest
+    assert enable("--undo").code == 0
+
+
+def test_a_server_that_cannot_be_asked_is_no_proof(enable, tmp_path, monkeypatch):
+    """Before anything is changed the server is asked once; the administrator's kubeconfig of the node is used."""
+    before = contents(tmp_path)
+    refused = enable("--wait", "1", "--url", "http://127.0.0.1:1")
+    assert (refused.code, "nothing was changed" in refused.err) == (5, True)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    fake = tmp_path / "kubectl"
+    fake.write_text('#!/bin/sh\necho "asked with $1" >&2\nexit 1\n')
+    fake.chmod(0o755)
+    (tmp_path / "etc/kubernetes/admin.conf").write_text("")
+    refused = enable("--wait", "1", "--kubectl", str(fake))
+    assert f"asked with --kubeconfig={tmp_path}/etc/kubernetes/admin.conf" in refused.err
+    fake.unlink()
+    (tmp_path / "etc/kubernetes/admin.conf").unlink()
+    assert contents(tmp_path) == before
 
 
 def test_wait_puts_everything_back_when_the_server_is_not(enable, kubelet, tmp_path):
-    """A policy that breaks between check and start: the server does not come back, every byte does; exit code 5."""
-    policy = tmp_path / "etc/kubernetes/audit-policy.yaml"
-    policy.write_bytes(b"broken: [\n")
+    """The pod does not start for a reason that no check foresees: every byte comes back; exit code 5."""
+    kubelet.can_start = False
     before = {name: one for name, one in contents(tmp_path).items() if not name.startswith("pod-")}
     failed = enable("--wait", "4", "--url", kubelet.url)
     assert failed.code == 5
@@ -324,10 +386,10 @@ def test_the_distribution_is_found(capsys, tmp_path):
     assert "kubeadm and k3s are here: say --distro" in capsys.readouterr().err
 
 
-def test_waiting_for_nothing(enable):
+def test_waiting_for_nothing(enable, kubelet):
     """Where nothing starts by itself --wait is refused; where a person restarts, it says so."""
     assert "nothing starts by itself" in enable("--wait", distro="kind").err
-    waited = enable("--wait", "0.1", distro="k3s")
+    waited = enable("--wait", "0.1", "--url", kubelet.url, distro="k3s")
     assert (waited.code, "restart it now" in waited.out) == (5, True)
 
 

@@ -3,10 +3,12 @@
 import http.server
 import json
 import threading
+import time
 
 import pytest
 
 from kubewitness.apiserver.distros import DISTROS
+from kubewitness.cli import apiserver_watch
 from kubewitness.cli.main import main
 from tests.apiserver.trees import enabled
 
@@ -34,6 +36,31 @@ def watch(capsys, tree):
         return Result(code, said.out, said.err)
 
     return run
+
+
+class Clock:
+    """The time module of the command: a pause takes no time, and does what is due at that second."""
+
+    time_ns = staticmethod(time.time_ns)
+
+    def __init__(self):
+        self.now, self.deeds = 0.0, {}
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+        for due in [due for due in self.deeds if due <= self.now]:
+            self.deeds.pop(due)()
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that the test moves on."""
+    clock = Clock()
+    monkeypatch.setattr(apiserver_watch, "time", clock)
+    return clock
 
 
 @pytest.fixture
@@ -105,21 +132,14 @@ def test_a_command_gets_each_change(watch, tree, tmp_path):
     assert json.loads(out.read_text())["kind"] == "truncated"
 
 
-def test_going_on(watch, tree, tmp_path, receiver):
+def test_going_on(watch, tree, tmp_path, receiver, clock):
     """It goes on looking, and tells what happens meanwhile; a receiver that comes back gets what waited."""
     url, got, answers = receiver
     answers[0] = 500
     rescue = tmp_path / "rescue"
     rescue.mkdir()
-    timers = [
-        threading.Timer(0.3, tree.at(LOG).unlink),
-        threading.Timer(0.6, lambda: answers.__setitem__(0, 200)),
-    ]
-    for timer in timers:
-        timer.start()
-    report = watch("--interval", "0.05", "--for", "1.5", "--post", url, "--rescue", rescue)
-    for timer in timers:
-        timer.join()
+    clock.deeds = {3: tree.at(LOG).unlink, 6: lambda: answers.__setitem__(0, 200)}
+    report = watch("--for", "20", "--post", url, "--rescue", rescue)
     assert report.code == 0, report.err
     assert [json.loads(line)["kind"] for line in report.lines] == ["removed", "deleted"]
     assert [change["kind"] for change in got] == ["removed", "deleted"]
@@ -127,33 +147,23 @@ def test_going_on(watch, tree, tmp_path, receiver):
     assert next(rescue.iterdir()).read_text() == "one\n"
 
 
-def test_a_log_that_moves_is_followed(watch, tree):
+def test_a_log_that_moves_is_followed(watch, tree, clock):
     """A manifest that names another log: it is watched from then on, and the old one too."""
     manifest = tree.at(MANIFEST)
     other = tree.at("/var/log/kubernetes/audit/other.log")
     other.write_text("one\n")
-    timers = [
-        threading.Timer(
-            0.2, lambda: manifest.write_text(manifest.read_text().replace(LOG, LOG.replace("audit.log", "other.log")))
-        ),
-        threading.Timer(0.7, lambda: other.write_text("")),
-    ]
-    for timer in timers:
-        timer.start()
-    report = watch("--interval", "0.05", "--for", "1.2")
-    for timer in timers:
-        timer.join()
+    moved = manifest.read_text().replace(LOG, LOG.replace("audit.log", "other.log"))
+    clock.deeds = {2: lambda: manifest.write_text(moved), 6: lambda: other.write_text("")}
+    report = watch("--for", "20")
     found = [(change["kind"], change["path"].rpartition("/")[2]) for change in map(json.loads, report.lines)]
     assert found == [("changed", "kube-apiserver.yaml"), ("truncated", "other.log")]
     assert "other.log [log]" in report.err
 
 
-def test_a_receiver_that_stays_away(watch, tree):
+def test_a_receiver_that_stays_away(watch, tree, clock):
     """What could not be delivered until the end is said; exit code 5."""
-    timer = threading.Timer(0.2, tree.at(LOG).unlink)
-    timer.start()
-    report = watch("--interval", "0.05", "--for", "0.6", "--post", "http://127.0.0.1:1/")
-    timer.join()
+    clock.deeds = {3: tree.at(LOG).unlink}
+    report = watch("--for", "10", "--post", "http://127.0.0.1:1/")
     assert report.code == 5
     assert "2 changes were not delivered" in report.err
 

@@ -72,6 +72,25 @@ def test_a_higher_level_is_estimated_or_unknown(run):
     assert max(map(len, result.lines[:25])) <= 80
 
 
+def test_estimates_hold(run, tmp_path):
+    """Every event twice, once without its bodies: what they weighed lies within the interval, nothing is unknown."""
+    data = zstandard.ZstdDecompressor().decompressobj().decompress((DATA / "audit-full.log.zst").read_bytes())
+    stripped = []
+    for line in data.split(b"\n")[:-1]:
+        event = msgspec.json.decode(line)
+        event.pop("requestObject", None)
+        event.pop("responseObject", None)
+        stripped.append(msgspec.json.encode({**event, "level": "Metadata"}) + b"\n")
+    (tmp_path / "audit.log").write_bytes(data + b"".join(stripped))
+    result = run("policy", "simulate", policy("full"), str(tmp_path / "audit.log"), "-o", "json", "--limit", "0")
+    assert result.code == 0
+    after = json.loads(result.out)["after"]
+    assert after["unknownEvents"] == 0
+    assert after["bytesLow"] < 2 * len(data) < after["bytesHigh"]
+    assert after["bytes"] == pytest.approx(2 * len(data), rel=0.01)
+    assert after["bytesHigh"] - after["bytesLow"] < 2 * len(data)
+
+
 def test_a_baseline_of_another_log_is_told(run):
     """Both policies are simulated, and it is said that neither recorded the log."""
     result = run("policy", "simulate", policy("metadata"), "--baseline", policy("security"), FULL)

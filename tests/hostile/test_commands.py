@@ -1,15 +1,14 @@
 """A log written by an attacker through every command that shows it."""
 
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from kubewitness.cli.main import main
 from tests.hostile.corpus import HOSTILE, acts
 
-if TYPE_CHECKING:
-    from pathlib import Path
+POLICIES = Path(__file__).parent.parent / "data" / "policies"
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +54,19 @@ def hostile_log(tmp_path_factory) -> str:
         ["timeline", "-o", "csv"],
         ["sql", 'SELECT username AS "\x1b[2J", groups, user_agent FROM events'],
         ["sql", "SELECT \x1b[2J"],
+        ["policy", "simulate", "--limit", "0", str(POLICIES / "security.yaml")],
+        ["policy", "simulate", "-o", "html", str(POLICIES / "full.yaml")],
+        [
+            "policy",
+            "simulate",
+            "-o",
+            "json",
+            "--baseline",
+            str(POLICIES / "security.yaml"),
+            str(POLICIES / "full.yaml"),
+        ],
+        ["policy", "diff", str(POLICIES / "security.yaml"), str(POLICIES / "full.yaml")],
+        ["policy", "suggest", "--limit", "0", "--policy", str(POLICIES / "full.yaml")],
     ],
 )
 def test_nothing_hostile_gets_through(command, hostile_log, capsys):

@@ -24,6 +24,7 @@ import msgspec
 from kubewitness.apiserver.plan import NewDirectory, NewFile, Plan, PlanError
 from kubewitness.apiserver.setup import uid_of
 
+_STATE_FILE = "state.json"
 _STATE = "var/lib/kubewitness-apiserver"
 # where the root is a person's own directory: beside the files that are handed to a tool
 _OWN_STATE = ".kubewitness/enable"
@@ -31,7 +32,7 @@ _OWN = ("kind", "talos", "minikube")
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
-    """A file as it was before, and the hash of what it was changed to."""
+    """A file as it was before, and the hash of what it was changed to (`was`: by the run before the last)."""
 
     path: str
     copy: str | None
@@ -39,6 +40,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     uid: int
     gid: int
     after: str
+    was: str = ""
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,11 +84,21 @@ class Root:
         return self.at(path).is_dir()
 
 
-def apply(plan: Plan, root: Root) -> None:
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A plan that was carried out: what `roll_back` needs to take this run back, and no earlier one."""
+
+    plan: Plan
+    state: bytes | None
+    made: tuple[str, ...]
+
+
+def apply(plan: Plan, root: Root) -> Applied:
     """Do what is planned. Raises PlanError when a file is no longer as it was planned for, and OSError."""
     if not plan.changed and not plan.directories:
-        return
+        return Applied(plan, None, ())
     with _state(root, plan.distro) as place:
+        earlier = (place / _STATE_FILE).read_bytes() if (place / _STATE_FILE).is_file() else None
         state = _load(place)
         for file in plan.changed:
             if root.read(file.path) != file.before:
@@ -99,18 +111,45 @@ def apply(plan: Plan, root: Root) -> None:
         _save(place, state)  # before anything is changed: undo after a crash finds every copy
         for file in plan.changed:
             _replace(root, file.path, file.after, _attributes(root.at(file.path), file.mode))
+    return Applied(plan, earlier, tuple(made))
+
+
+def roll_back(applied: Applied, root: Root) -> list[str]:
+    """Take one run back, as if it had not been; earlier runs stay. Raises PlanError when somebody changed a file."""
+    changed = applied.plan.changed
+    with _state(root, applied.plan.distro) as place:
+        for file in changed:
+            if root.read(file.path) != file.after:
+                raise PlanError("somebody has changed this meanwhile; nothing was put back", file.path)
+        for file in reversed(changed):
+            if file.before is None:
+                root.at(file.path).unlink()
+            else:
+                _replace(root, file.path, file.before, _attributes(root.at(file.path), file.mode))
+        for directory in reversed(applied.made):
+            with suppress(OSError):  # a log that was written stays
+                root.at(directory).rmdir()
+        copies = {kept.copy for kept in _load(place).files if kept.copy}
+        if applied.state is None:
+            (place / _STATE_FILE).unlink()
+        else:
+            _write(place, _STATE_FILE, applied.state, (0o600, -1, -1))
+            copies -= {kept.copy for kept in _load(place).files if kept.copy}
+        for copy in copies:
+            (place / copy).unlink()
+    return [file.path for file in changed]
 
 
 def undo(distro: str, root: Root) -> list[str]:
     """Restore what was there; give the paths. Raises PlanError when there is nothing to undo or somebody changed it."""
-    if not (_place(root, distro) / "state.json").is_file():
+    if not (_place(root, distro) / _STATE_FILE).is_file():
         raise PlanError(f"there is nothing to undo for {distro}")
     with _state(root, distro) as place:
         state = _load(place)
         for kept in state.files:
             now = root.read(kept.path)
             before = (place / kept.copy).read_bytes() if kept.copy else None
-            if now != before and (now is None or _hash(now) != kept.after):
+            if now != before and (now is None or _hash(now) not in (kept.after, kept.was)):
                 raise PlanError(
                     "somebody has changed this since; nothing was undone",
                     kept.path,
@@ -126,7 +165,7 @@ def undo(distro: str, root: Root) -> list[str]:
         for directory in reversed(state.directories):
             with suppress(OSError):  # a log that was written stays
                 root.at(directory).rmdir()
-        (place / "state.json").unlink()
+        (place / _STATE_FILE).unlink()
         for kept in state.files:
             if kept.copy:
                 (place / kept.copy).unlink()
@@ -158,15 +197,15 @@ def _state(root: Root, distro: str) -> Iterator[Path]:
 
 def _load(place: Path) -> State:
     try:
-        return msgspec.json.decode((place / "state.json").read_bytes(), type=State)
+        return msgspec.json.decode((place / _STATE_FILE).read_bytes(), type=State)
     except FileNotFoundError:
         return State(version=1, files=[], directories=[])
     except msgspec.DecodeError as exc:
-        raise PlanError("this state of an earlier run cannot be read", str(place / "state.json")) from exc
+        raise PlanError("this state of an earlier run cannot be read", str(place / _STATE_FILE)) from exc
 
 
 def _save(place: Path, state: State) -> None:
-    _write(place, "state.json", msgspec.json.format(msgspec.json.encode(state), indent=2) + b"\n", (0o600, -1, -1))
+    _write(place, _STATE_FILE, msgspec.json.format(msgspec.json.encode(state), indent=2) + b"\n", (0o600, -1, -1))
 
 
 def _keep(place: Path, state: State, file: NewFile, root: Root) -> State:
@@ -174,7 +213,8 @@ def _keep(place: Path, state: State, file: NewFile, root: Root) -> State:
     old = next((kept for kept in state.files if kept.path == file.path), None)
     if old is not None:
         files = [
-            msgspec.structs.replace(kept, after=_hash(file.after)) if kept is old else kept for kept in state.files
+            msgspec.structs.replace(kept, after=_hash(file.after), was=kept.after) if kept is old else kept
+            for kept in state.files
         ]
         return msgspec.structs.replace(state, files=files)
     mode, uid, gid = _attributes(root.at(file.path), file.mode)

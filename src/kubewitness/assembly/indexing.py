@@ -16,6 +16,7 @@ from kubewitness.keep.store.layout import DataDir
 RETRY_SECONDS = 10.0
 WORTH_A_FILE = 20_000
 AT_LATEST_SECONDS = 15.0
+YIELD_SECONDS = 10.0
 BATCH_BYTES = 16 << 20
 FILE_BYTES = 64 << 20
 MEMORY_BYTES = 320 << 20
@@ -26,13 +27,19 @@ class Indexing:
     """Makes the index of one log."""
 
     def __init__(
-        self, data: str, cluster: str, on_indexed: Callable[[int], None], on_error: Callable[[str], None]
+        self,
+        data: str,
+        cluster: str,
+        on_indexed: Callable[[int], None],
+        on_error: Callable[[str], None],
+        is_behind: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Begin, once `tell` was called."""
+        """Begin, once `tell` was called. While the tree `is_behind` it comes first, within bounds."""
         self._data = DataDir(Path(data))
         self._cluster = cluster
         self._on_indexed = on_indexed
         self._on_error = on_error
+        self._is_behind = is_behind
         self._end = -1
         self._is_stopping = False
         self._changed = threading.Condition()
@@ -90,4 +97,6 @@ class Indexing:
             self._changed.wait_for(
                 lambda: self._end - done >= WORTH_A_FILE or self._is_stopping, latest - time.monotonic()
             )
+            # a head is promised soon, the index is not
+            self._changed.wait_for(lambda: not self._is_behind() or self._is_stopping, YIELD_SECONDS)
             return self._end

@@ -27,6 +27,7 @@ from kubewitness.keep.store.tree import Tree
 
 RETRY_SECONDS = 5.0
 STOP_SECONDS = 60.0
+BEHIND_EVENTS = 40_000
 MAX_SLICE = 16_384  # Events taken in before a head is signed, so that a head is never long in coming
 
 
@@ -73,6 +74,7 @@ class Sealer:
         self._cluster = cluster
         self._report = report
         self._end = -1  # not open yet
+        self._size = 0
         self._is_stopping = False
         self._changed = threading.Condition()
         self._sinks = Sinks(sinks_of(order.sinks), self._sink_changed)
@@ -84,6 +86,10 @@ class Sealer:
         with self._changed:
             self._end = max(self._end, end)
             self._changed.notify()
+
+    def is_behind(self) -> bool:
+        """Tell whether more waits for a head than a second or two should bring."""
+        return self._end - self._size > BEHIND_EVENTS
 
     def stop(self) -> None:
         """Seal what is durable, then end."""
@@ -124,10 +130,12 @@ class Sealer:
             opened.enter_context(root)
             tree = Tree(root, meta.origin, KeyDir(Path(self._order.keys)).signers(meta))
             opened.callback(tree.abandon)
+            self._size = tree.size
             self._report(Report(self._cluster, tree.signed_size))
             while True:
                 end, is_last = self._wait_for(tree.size)
                 for head in _heads(tree, end):
+                    self._size = tree.size
                     self._sinks(head)
                     self._report(Report(self._cluster, tree.signed_size, head=head.decode()))
                 if is_last:
@@ -157,12 +165,13 @@ def _heads(tree: Tree, end: int) -> Iterator[bytes]:
             slice_size *= 2  # the next block is larger
 
 
-def _indexing(data: str, cluster: str, report: Callable[[Report], None]) -> Indexing:
+def _indexing(data: str, cluster: str, report: Callable[[Report], None], is_behind: Callable[[], bool]) -> Indexing:
     return Indexing(
         data,
         cluster,
         lambda end: report(Report(cluster, indexed=end)),
         lambda error: report(Report(cluster, error=error, is_index=True)),
+        is_behind,
     )
 
 
@@ -184,9 +193,10 @@ def main() -> None:
     order = msgspec.json.decode(next(lines), type=Order)
     workers: dict[str, list[Sealer | Indexing]] = {}
     for cluster in order.clusters:
-        workers[cluster] = [Sealer(order, cluster, report)]
+        sealer = Sealer(order, cluster, report)
+        workers[cluster] = [sealer]
         if order.is_indexed:
-            workers[cluster].append(_indexing(order.data, cluster, report))
+            workers[cluster].append(_indexing(order.data, cluster, report, sealer.is_behind))
     for line in lines:
         told = msgspec.json.decode(line, type=Durable)
         for worker in workers[told.cluster]:

@@ -18,6 +18,7 @@ from kubewitness.assembly.sealer import Durable, Order, Report
 RESTART_SECONDS = 2.0
 STOP_SECONDS = 75.0
 MAX_LINE = 1 << 20
+MAX_UNHEARD = 64 << 10
 
 
 class Sealing:
@@ -31,6 +32,7 @@ class Sealing:
         self._on_report = on_report
         self._on_death = on_death
         self._ends: dict[str, int] = {}
+        self._untold: set[str] = set()
         self._process: asyncio.subprocess.Process | None = None
         self._task: asyncio.Task[None] | None = None
         self._is_stopping = False
@@ -43,7 +45,19 @@ class Sealing:
         """Say how far a log is durable; from the event loop."""
         if end > self._ends.get(cluster, -1):
             self._ends[cluster] = end
-            self._say(Durable(cluster, end))
+            self._untold.add(cluster)
+            self.remind()
+
+    def remind(self) -> None:
+        """Say what was not said yet, as it did not listen; to be called now and then."""
+        process = self._process
+        if process is None or process.stdin is None:
+            return
+        for cluster in list(self._untold):
+            if process.stdin.transport.get_write_buffer_size() > MAX_UNHEARD:
+                return
+            self._untold.discard(cluster)
+            self._say(Durable(cluster, self._ends[cluster]))
 
     async def stop(self, seconds: float = STOP_SECONDS) -> None:
         """Let it seal what is durable, and wait for its end."""
@@ -74,8 +88,8 @@ class Sealing:
         while not self._is_stopping:
             try:
                 code = await self._run()
-            except OSError as exc:
-                code = exc.errno or -1  # no memory or no descriptors for another process
+            except Exception as exc:  # noqa: BLE001 - sealing goes on, whatever it was; often no memory or descriptors
+                code = getattr(exc, "errno", None) or -1
             self._process = None
             if not self._is_stopping:
                 self._on_death(code)
@@ -93,6 +107,15 @@ class Sealing:
             limit=MAX_LINE,
         )
         self._process = process
+        try:
+            return await self._hear(process)
+        finally:
+            if process.returncode is None:  # a fault of ours, or we are told to stop: never two of them
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
+
+    async def _hear(self, process: asyncio.subprocess.Process) -> int:
         self._say(self._order)
         for cluster, end in self._ends.items():
             self._say(Durable(cluster, end))

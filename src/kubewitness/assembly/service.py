@@ -341,6 +341,7 @@ class Service:
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             collector.step()
+            self._sealing.remind()
             await asyncio.to_thread(self._guard.is_full)
             self._look_at_disk()
             for name, desk in list(self._desks.items()):

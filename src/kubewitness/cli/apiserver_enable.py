@@ -4,6 +4,8 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +15,8 @@ from kubewitness.cli.render.folded import folded
 from kubewitness.cli.render.printable import printable
 
 if TYPE_CHECKING:
-    from kubewitness.apiserver.apply import Root
+    from kubewitness.apiserver.apply import Applied, Root
+    from kubewitness.apiserver.health import LogState, Probe
     from kubewitness.apiserver.plan import Plan, PlanError, Wanted
 
 DESCRIPTION = """\
@@ -37,6 +40,14 @@ _ROTATION = {"audit-log-maxage": "30", "audit-log-maxbackup": "10", "audit-log-m
 # An outage of the receiver of some 4 minutes is survived, with the default of 10 s only of 81 s.
 _BACKOFF = {"audit-webhook-initial-backoff": "30s"}
 _WAIT_S = 180.0
+# the kubeconfig that an installation leaves for root on a node of the control plane
+_ADMIN = {
+    "kubeadm": "/etc/kubernetes/admin.conf",
+    "k3s": "/etc/rancher/k3s/k3s.yaml",
+    "rke2": "/etc/rancher/rke2/rke2.yaml",
+    "k0s": "/var/lib/k0s/pki/admin.conf",
+    "microk8s": "/var/snap/microk8s/current/credentials/client.config",
+}
 
 
 def add_subcommand(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -95,6 +106,7 @@ def run(args: argparse.Namespace) -> int:
         if args.undo:
             return _undo(args.distro, root)
         planned = plan(args.distro, _wanted(args), root)
+        _refuse_what_would_not_start(planned)
         if args.dry_run:
             for line in difference(planned):
                 _say(printable(line))
@@ -137,7 +149,7 @@ def _wanted(args: argparse.Namespace) -> "Wanted":
         policy_path=args.policy_path,
         log_path=args.log_path,
         webhook=_webhook(webhook) if webhook else None,
-        flags=dict(_flag(text) for text in args.flags),
+        flags=_flags(args.flags),
         defaults=_ROTATION | _BACKOFF if webhook else _ROTATION,
         config=args.config,
     )
@@ -159,20 +171,26 @@ def _policy(path: str) -> bytes:
     return data
 
 
-def _flag(text: str) -> tuple[str, str]:
+def _flags(texts: Sequence[str]) -> dict[str, str]:
+    """Read what --set says, all together: some values are right only beside others."""
     from kubewitness.emit.backends import options
     from kubewitness.emit.backends.flagvalues import FlagError
 
-    name, equals, value = text.removeprefix("--").partition("=")
-    if not equals or name not in options.BY_NAME:
-        raise UserError(f"--set {text}: expected FLAG=VALUE with an --audit-* flag (docs/reference/emit-flags.md)")
+    flags = {}
+    for text in texts:
+        name, equals, value = text.removeprefix("--").partition("=")
+        if not equals or name not in options.BY_NAME:
+            raise UserError(f"--set {text}: expected FLAG=VALUE with an --audit-* flag (docs/reference/emit-flags.md)")
+        flags[options.BY_NAME[name].name] = value
     try:
-        refused = options.check(options.parse([f"--{name}={value}", "--audit-log-path=-"]))
+        refused = options.check(
+            options.parse([*(f"--{name}={value}" for name, value in flags.items()), "--audit-log-path=-"])
+        )
     except FlagError as error:
-        raise UserError(f"--set {text}: {error}") from error
+        raise UserError(f"--set: {error}") from error
     if refused:
-        raise UserError(f"--set {text}: kube-apiserver would not start: {refused[0]}")
-    return options.BY_NAME[name].name, value
+        raise UserError(f"--set: kube-apiserver would not start: {refused[0]}")
+    return flags
 
 
 def _served(place: Path, cluster: str | None) -> Path:
@@ -219,29 +237,84 @@ def _undo(distro: str, root: "Root") -> int:
     return ExitCode.OK
 
 
+def _refuse_what_would_not_start(planned: "Plan") -> None:
+    """Look at the result before it is written. Raises UserError where the server would refuse it."""
+    from kubewitness.apiserver.check import Question, check
+    from kubewitness.apiserver.context import Unknown
+
+    after = {file.path: file.after for file in planned.files}
+    data = after[planned.config] if planned.config else planned.advice[0].encode()
+    policy = None if planned.policy == planned.config else after.get(planned.policy)
+    report = check(data, planned.config or "minikube start", Question(Unknown(), policy, planned.policy))
+    refused = next((one for one in report.findings if one.severity.value == "refused"), None)
+    if refused is not None:
+        raise UserError(
+            f"the server would not start, so nothing was changed: {refused.file}:{refused.line}: {refused.message}"
+            + (f"\n  help: {refused.help or refused.paste}" if refused.help or refused.paste else ""),
+            ExitCode.FINDINGS,
+        )
+
+
 def _do(args: argparse.Namespace, planned: "Plan", root: "Root") -> int:
     from kubewitness.apiserver.apply import apply
     from kubewitness.apiserver.health import LogState
     from kubewitness.apiserver.hostfiles import running
 
-    log = root.at(planned.log) if planned.log else None
-    before = LogState(0, 0) if log is None else LogState.of(log)
-    old = {process.pid for process in running()}
-    apply(planned, root)
-    for file in planned.changed:
-        _say(f"{'wrote' if file.before is None else 'changed'} {printable(file.path)}")
-    _say_directories(planned)
     if not planned.changed and not planned.directories:
         _say(f"auditing is on already: {printable(planned.config or planned.policy)} needs no change")
         return ExitCode.OK
-    if args.wait is not None:
-        _prove(args, planned, root, log, before, old)
+    probe = None if args.wait is None else _probe(args, root)
+    log = root.at(planned.log) if planned.log else None
+    before = LogState(0, 0) if log is None else LogState.of(log)
+    old = {process.pid for process in running()}
+    applied = apply(planned, root)
+    for file in planned.changed:
+        _say(f"{'wrote' if file.before is None else 'changed'} {printable(file.path)}")
+    _say_directories(planned)
+    if probe is not None:
+        _prove(args, applied, root, _Before(probe, log, before, old))
     _check(planned, root)
     _say("")
     for text in planned.advice:
         for number, line in enumerate(text.splitlines()):
             _say(("- " if number == 0 else "  ") + line)
     return ExitCode.OK
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """How server and log were before the change, and how the server is asked."""
+
+    probe: "Probe"
+    log: Path | None
+    state: "LogState"
+    pids: set[int]
+
+
+def _probe(args: argparse.Namespace, root: "Root") -> "Probe":
+    """Make what asks the server; one that cannot be asked now is no proof later. Raises UserError."""
+    from kubewitness.apiserver.health import kubectl_probe, url_probe
+
+    if args.url:
+        probe = url_probe(args.url, args.ca, is_verified=not args.insecure_skip_tls_verify)
+    else:
+        probe = kubectl_probe([args.kubectl, *_kubeconfig(args.distro, root)])
+    why = probe()
+    if why:
+        raise UserError(
+            f"the server cannot be asked even now, so nothing was changed: {why}\n"
+            "  help: set KUBECONFIG or --url for --wait, or leave --wait away",
+            ExitCode.RUNTIME,
+        )
+    return probe
+
+
+def _kubeconfig(distro: str, root: "Root") -> list[str]:
+    """Give the administrator's kubeconfig of this node, where the person has none of their own."""
+    if os.environ.get("KUBECONFIG") or (Path.home() / ".kube" / "config").is_file():
+        return []
+    place = root.at(_ADMIN.get(distro, "none"))
+    return [f"--kubeconfig={place}"] if place.is_file() else []
 
 
 def _check(planned: "Plan", root: "Root") -> None:
@@ -260,36 +333,26 @@ def _check(planned: "Plan", root: "Root") -> None:
             _say(line)
 
 
-def _prove(
-    args: argparse.Namespace, planned: "Plan", root: "Root", log: Path | None, before: object, old: set[int]
-) -> None:
+def _prove(args: argparse.Namespace, applied: "Applied", root: "Root", before: _Before) -> None:
     """Wait until the server is well; put everything back when it is not. Raises UserError."""
-    from kubewitness.apiserver.apply import undo
-    from kubewitness.apiserver.health import LogState, kubectl_probe, url_probe, wait
+    from kubewitness.apiserver.apply import roll_back
+    from kubewitness.apiserver.health import wait
     from kubewitness.apiserver.hostfiles import running
-
-    if not isinstance(before, LogState):
-        raise TypeError(before)
-    probe = (
-        url_probe(args.url, args.ca, is_verified=not args.insecure_skip_tls_verify)
-        if args.url
-        else kubectl_probe([args.kubectl])
-    )
-    if planned.distro != "kubeadm":
-        _say(f"restart it now, in another terminal: {planned.advice[0]}")
 
     def has_restarted() -> bool:
         now = {process.pid for process in running()}
-        return bool(old and now) and not now & old
+        return bool(before.pids and now) and not now & before.pids
 
+    if applied.plan.distro != "kubeadm":
+        _say(f"restart it now, in another terminal: {applied.plan.advice[0]}")
     _say(f"waiting up to {args.wait:.0f} s for the server ...")
     sys.stdout.flush()
     try:
-        why = wait(probe, log, before, args.wait, time.monotonic, time.sleep, has_restarted)
+        why = wait(before.probe, before.log, before.state, args.wait, time.monotonic, time.sleep, has_restarted)
     except KeyboardInterrupt:
         why = "interrupted"
     if why:
-        restored = undo(planned.distro, root)
+        restored = roll_back(applied, root)
         raise UserError(
             f"the server did not come back: {why}\n"
             f"  everything is as it was before ({', '.join(restored)})\n"

@@ -37,6 +37,7 @@ Say which attack techniques a policy makes visible, judged as the identity that 
 For one policy the rule to blame and the rule to add are told; what is added was evaluated first.
 Ends with 1 when a technique is as badly seen as --fail-on says.
 """
+_MOST_IDENTITIES = 40
 _FAIL = ("blind", "indistinguishable", "weak", "never")
 
 
@@ -268,7 +269,8 @@ def _identities(one: _Judged) -> Iterator[str]:
 
     usual = {found.technique.id: found.verdict.rank for found in one.covers}
     lines = []
-    for name, groups in identities_of(one.policy):
+    identities = identities_of(one.policy)
+    for name, groups in identities[:_MOST_IDENTITIES]:
         covers = [cover(one.policy, as_identity(found.technique, name, groups)) for found in one.covers]
         hidden = [found for found in covers if found.verdict is Verdict.BLIND and usual[found.technique.id]]
         if hidden:
@@ -278,6 +280,8 @@ def _identities(one: _Judged) -> Iterator[str]:
         yield ""
         yield "If one of these identities is stolen (--as shows which techniques):"
         yield from lines
+    if len(identities) > _MOST_IDENTITIES:
+        yield f"    ({len(identities) - _MOST_IDENTITIES:,} more identities that the policy names were not looked at)"
 
 
 def _rule_name(found: "Cover") -> str:

@@ -9,7 +9,7 @@ from kubewitness.cli.answer import say
 from kubewitness.cli.engine import Log, open_log
 from kubewitness.cli.errors import ExitCode, UserError
 from kubewitness.cli.policy_files import accepted, add_version_argument
-from kubewitness.cli.policy_traffic import add_flag_of_baseline, count_traffic
+from kubewitness.cli.policy_traffic import add_flag_of_baseline, count_traffic, not_negative
 from kubewitness.cli.render.choose import add_output_arguments, output_of
 from kubewitness.cli.sources import add_source_arguments, tell
 
@@ -49,7 +49,7 @@ def add_subcommand(subparsers: "argparse._SubParsersAction[argparse.ArgumentPars
     add_output_arguments(parser, _FORMATS, says="html is one page that loads nothing")
     parser.add_argument(
         "--limit",
-        type=int,
+        type=not_negative,
         metavar="N",
         default=_DEFAULT_LIMIT,
         help="users and resources to list, the heaviest first; 0 lists all (default: %(default)s)",
@@ -69,15 +69,8 @@ def _add_cost_arguments(parser: argparse.ArgumentParser) -> None:
         ("--audit-webhook-batch-buffer-size", 10_000, "events that wait before more are dropped"),
     )
     for name, default, text in numbers:
-        group.add_argument(name, type=_not_negative, metavar="N", default=default, help=f"{text} (default: {default})")
+        group.add_argument(name, type=not_negative, metavar="N", default=default, help=f"{text} (default: {default})")
     group.add_argument("--prices", metavar="FILE", help="a price file in YAML (docs/reference/price-file.md)")
-
-
-def _not_negative(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"{text} is less than 0")
-    return number
 
 
 def run(args: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ from kubewitness.cli.engine import open_log
 from kubewitness.cli.errors import ExitCode, UserError
 from kubewitness.cli.policy_coverage import shipped_techniques
 from kubewitness.cli.policy_files import accepted, add_version_argument, read_bytes
-from kubewitness.cli.policy_traffic import bytes_text, count_traffic, number_of
+from kubewitness.cli.policy_traffic import bytes_text, count_traffic, not_negative, number_of
 from kubewitness.cli.render.folded import folded
 from kubewitness.cli.render.printable import printable
 from kubewitness.cli.render.values import json_text
@@ -50,7 +50,11 @@ def add_subcommand(subparsers: "argparse._SubParsersAction[argparse.ArgumentPars
     parser.add_argument("--must", metavar="FILE", help="claims that no change may break, in YAML")
     parser.add_argument("--budget", metavar="BYTES", help="what the log may weigh a day: 5GB/day, 500MB")
     parser.add_argument(
-        "--limit", type=int, metavar="N", default=10, help="changes to list; 0 lists all (default: %(default)s)"
+        "--limit",
+        type=not_negative,
+        metavar="N",
+        default=10,
+        help="changes to list; 0 lists all (default: %(default)s)",
     )
     parser.add_argument(
         "-o",

@@ -32,6 +32,13 @@ def add_flag_of_baseline(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def not_negative(text: str) -> int:
+    """Read a whole number from 0 on, for argparse."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"a whole number from 0 on belongs here, not {text!r}")
+    return int(text)
+
+
 def number_of(text: str) -> float:
     """Read a number of bytes a day: `5GB`, `500MB/day`, `1.5 TiB`. Raises UserError."""
     import re

@@ -82,3 +82,18 @@ def test_a_fault_in_telling_keeps_nothing_from_being_acknowledged(tmp_path: Path
     assert taking.is_alive
     taking.close()
     assert not taking.is_alive
+
+
+def test_a_fault_of_ours_costs_no_body(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A body that cannot be taken apart for a fault of ours is kept whole aside, and acknowledged."""
+    from kubewitness.keep.receiver import intake as module
+
+    def fails(_: bytes) -> None:
+        raise ZeroDivisionError("secret")
+
+    monkeypatch.setattr(module, "take_apart", fails)
+    taking = intake(tmp_path)
+    assert taking.take(b"body", "s", 7).result(10) == Outcome(0, 0, 0, 1, 0, None, 4)
+    taking.close()
+    (kept,) = (tmp_path / "quarantine").iterdir()
+    assert kept.read_bytes().endswith(b'"why":"a fault of kubewitness: ZeroDivisionError"}]}\nbody')

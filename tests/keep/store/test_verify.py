@@ -2,6 +2,8 @@
 
 import hashlib
 import shutil
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from kubewitness.keep.seal.checkpoint import parse_checkpoint
 from kubewitness.keep.seal.leaf import Kept
 from kubewitness.keep.seal.leaf_secret import Secret
 from kubewitness.keep.seal.note import parse_note
+from kubewitness.keep.store import tree as tree_module
 from kubewitness.keep.store.segment import END_BYTES, Block, Commit, encode_block
 from kubewitness.keep.store.tree import Tree
 from kubewitness.keep.store.verify import Verdict, verify_store
@@ -238,3 +241,34 @@ def test_only_memory_finds_a_rollback_and_a_rewrite_by_the_keys_holder(path, att
     assert not verdict.is_sound
     assert any(f.where == "heads/600" for f in verdict.findings)
     assert verified(path, remembered=[remembered]).is_sound
+
+
+def test_a_writer_at_work_is_no_finding(tmp_path, monkeypatch):
+    """Segments that grow and end, tiles that become full, heads that come: whenever one looks, all of it is sound."""
+    monkeypatch.setattr(tree_module, "SETTLE_EVENTS", 300)
+    written(tmp_path / "store", 100)
+    path, stop = tmp_path / "store", threading.Event()
+
+    def write() -> None:
+        log = opened(path, segment_bytes=3000)
+        tree = Tree(DiskDirectory.at(path), ORIGIN, [Key()])
+        while not stop.is_set():
+            store(log, raws(log.end, 13))
+            if log.end % 3 == 0:
+                tree.grow(log.end)
+        tree.close()
+        log.close()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        deadline = time.monotonic() + 1.5
+        sizes = set()
+        while time.monotonic() < deadline or len(sizes) < 2:
+            verdict = verified(path)
+            assert verdict.findings == []
+            sizes.add(verdict.head.size)
+    finally:
+        stop.set()
+        writer.join()
+    assert verified(path).is_sound

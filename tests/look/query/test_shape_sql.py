@@ -95,6 +95,27 @@ class _Bodies(msgspec.Struct):
     responseObject: msgspec.Raw = msgspec.Raw()  # noqa: N815
 
 
+def test_a_policy_of_a_thousand_rules(tmp_path):
+    """So many groups, names, namespaces and URLs are still one question, and decided alike."""
+    rules = [
+        f"- {{level: Request, users: [u{i}], userGroups: ['g{i}', 'system:nodes'], namespaces: [n{i}], "
+        f"resources: [{{group: 'a{i}.b', resources: [r{i}], resourceNames: [m{i}]}}]}}\n"
+        f"- {{level: None, userGroups: ['h{i}', 'system:masters'], nonResourceURLs: ['/p{i}*', '/q{i}', '/readyz']}}\n"
+        for i in range(500)
+    ]
+    policy = load("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n" + "".join(rules) + "- {level: Metadata}\n")
+    lines = lines_of("metadata")
+    (tmp_path / "audit.log").write_bytes(b"".join(line + b"\n" for line in lines))
+    traffic = counted(str(tmp_path / "audit.log"), policy)
+    compiled = compile_policy(policy)
+    wanted = Counter(compiled.decide(attributes_from_event(msgspec.json.decode(line, type=Event))) for line in lines)
+    found: Counter[object] = Counter()
+    for shape in traffic.shapes:
+        found[compiled.decide(shape.request)] += shape.events
+    assert found == wanted
+    assert len(wanted) == 2
+
+
 def test_bodies_weigh_what_they_take_in_the_line(tmp_path):
     """Go's escapes of <, > and & count as written; only U+2028 and U+2029 are told a few bytes shorter."""
     lines = lines_of("full")

@@ -43,6 +43,7 @@ def _ask(place: Path, source: str, sql: str, **how: object) -> tuple[list[tuple[
         return list(answer), (answer.account.events, answer.account.unknown, answer.account.damaged)
 
 
+_LATER = "received >= TIMESTAMP '2026-11-23 03:06:00'"
 QUESTIONS = (
     ("SELECT verb, count(*) FROM events GROUP BY ALL ORDER BY ALL", {"stages": "all"}),
     ("SELECT verb, count(*) FROM events GROUP BY ALL ORDER BY ALL", {}),
@@ -55,6 +56,11 @@ QUESTIONS = (
     ("SELECT count(*) FROM events", {"where": "code = 200", "unknown": "code IS NULL"}),
     ("SELECT count(*) FROM events", {"where": "code = 200", "unknown": "code IS NULL", "stages": "all"}),
     ("SELECT 1 FROM events WHERE FALSE", {"stages": "all"}),
+    ("SELECT verb, stage, count(*) FROM events GROUP BY ALL ORDER BY ALL", {"where": _LATER}),
+    ("SELECT verb, stage, count(*) FROM requests GROUP BY ALL ORDER BY ALL", {"where": _LATER, "stages": "all"}),
+    ("SELECT count(*), (SELECT count(*) FROM requests) FROM events", {"stages": "all"}),
+    ("SELECT audit_id, stage FROM events ORDER BY received, stage_time, _row", {}),
+    ("SELECT audit_id FROM events LIMIT 7", {}),
 )
 
 

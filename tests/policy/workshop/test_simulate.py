@@ -85,7 +85,7 @@ def test_bodies_are_estimated_from_like_events():
         if line.shape is like
     ]
     variance = (800_000 / 10 - 200**2) * 10 / 9
-    assert guessed.spread == pytest.approx(1.96 * 10 * math.sqrt(variance * (1 / 10 + 1 / 10)))
+    assert guessed.spread == pytest.approx(2.26 * 10 * math.sqrt(variance * (1 / 10 + 1 / 10)))
 
 
 def test_without_like_events_the_body_is_unknown():

@@ -52,7 +52,7 @@ class DemoServer:
             process.stderr.close()
 
     def start(self, command: list[str]) -> str:
-        """Start it; give where it listens. Raises UserError when it does not start."""
+        """Start it; give where it listens, once its store is open. Raises UserError when it does not start."""
         self._process = subprocess.Popen(  # noqa: S603 - this program itself
             [sys.executable, "-c", _RUN, *command],
             stderr=subprocess.PIPE,
@@ -61,13 +61,19 @@ class DemoServer:
             text=True,
             env=os.environ | {"COLUMNS": "80"},
         )
-        said = ""
+        line, url, is_open = "", "", False
         for line in self._process.stderr or ():
-            said = line
-            if '"event": "started"' in line:
-                host, self._port = json.loads(line)["addresses"]["events"][0]
-                return f"https://{host}:{self._port}"
-        raise UserError(f"the server did not start: {said.strip()}", ExitCode.RUNTIME)
+            said = json.loads(line) if line.startswith("{") else {}
+            if said.get("event") == "started":
+                host, self._port = said["addresses"]["events"][0]
+                url = f"https://{host}:{self._port}"
+            if said.get("cluster") == CLUSTER and str(said.get("event")).startswith("store_"):
+                is_open = said["event"] == "store_open"
+                if not is_open:
+                    break
+            if url and is_open:
+                return url
+        raise UserError(f"the server did not start: {line.strip()}", ExitCode.RUNTIME)
 
     def post(self, bodies: list[bytes]) -> dict[str, int]:
         """Post bodies with the client certificate that was made; give what became of the Events. Raises OSError."""

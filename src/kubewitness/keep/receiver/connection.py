@@ -21,6 +21,7 @@ from kubewitness.keep.receiver.clients import Caller, Clients, Refusal, Shown, s
 from kubewitness.keep.receiver.intake import Outcome
 from kubewitness.keep.receiver.limits import Limits
 from kubewitness.keep.store.doors import WEBHOOK, source_name
+from kubewitness.keep.store.errors import StoreError
 
 if TYPE_CHECKING:
     import ssl
@@ -244,7 +245,9 @@ class Connection(asyncio.Protocol):
         error = done.exception()
         if error is not None:
             if not request.is_answered:
-                self._house.refused(Refusal(503, "unavailable", str(error), is_alarm=True), self.address)
+                # of other errors only the kind is told: what they say might be content
+                said = str(error) if isinstance(error, StoreError) else type(error).__name__
+                self._house.refused(Refusal(503, "unavailable", said, is_alarm=True), self.address)
             self._answer(request, 503, {"error": "it cannot be stored now"})
             return
         outcome = done.result()

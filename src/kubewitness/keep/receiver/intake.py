@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 
-from kubewitness.keep.receiver.body import Body, stage_time, take_apart
+from kubewitness.keep.receiver.body import Body, Odd, stage_time, take_apart
 from kubewitness.keep.receiver.limits import Limits
 from kubewitness.keep.receiver.quarantine import Quarantine
 from kubewitness.keep.receiver.reuse import Ids
@@ -93,7 +93,7 @@ class Intake:
 
     def take(self, body: bytes, source: str, received_ns: int) -> "Future[Outcome]":
         """Store what is in a body; the outcome comes when it lasts, a StoreError if it does not."""
-        return self._begin(lambda: take_apart(body), source, received_ns, len(body))
+        return self._begin(lambda: _apart(body), source, received_ns, len(body))
 
     def take_parts(self, parts: Body, source: str, received_ns: int) -> "Future[Outcome]":
         """Store what was taken apart already, as `take` does."""
@@ -159,6 +159,14 @@ class Intake:
         self._group.close()
         self._quarantine.close()
         self._log.close()
+
+
+def _apart(body: bytes) -> Body:
+    """Take a body apart; where a fault of ours prevents that, keep it whole aside, for it is not the sender's fault."""
+    try:
+        return take_apart(body)
+    except Exception as exc:  # noqa: BLE001 - whatever it is: a refusal would lose the body
+        return Body(odd=[Odd(0, f"a fault of kubewitness: {type(exc).__name__}", body)])
 
 
 def _settle(done: "Future[Outcome]", receipt: "Future[Receipt]", parts: Body, size: int) -> None:

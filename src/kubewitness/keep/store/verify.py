@@ -7,6 +7,7 @@ Whether anybody *else* has seen the same heads is for the caller, who hands in w
 """
 
 import enum
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,6 +28,10 @@ from kubewitness.keep.store.verify_tree import Walk
 
 Progress = Callable[[int, int], None]
 """Is told how many Events of how many are done."""
+
+
+_PATIENCE_S = 0.5
+_LOOKS = 10
 
 
 def unheard(_done: int, _total: int) -> None:
@@ -192,14 +197,21 @@ class _Check:
         if shown and heads.get(shown.size) != shown:
             self.find(where, f"is another head than {HEADS}/{shown.size}", Kind.FORK, 0, shown.size)
             heads.setdefault(shown.size, shown)
-        if heads and shown is None and not any(finding.where == where for finding in self.verdict.findings):
-            self.find(where, "no head is shown, and one was signed", Kind.STALE, 0, max(heads))
-        if shown and shown.size < max(heads, default=0):
-            shown = self._shown(None)  # signed meanwhile; what is still older now was left so
-            if shown and shown.size < max(heads):
-                what = f"is a head of {shown.size} Events, and one of {max(heads)} was signed"
-                self.find(where, what, Kind.STALE, shown.size, max(heads))
+        is_told = any(finding.where == where for finding in self.verdict.findings)
+        if heads and not is_told and (shown.size if shown else -1) < max(heads):
+            self._wait_until_shown(where, max(heads))
         return heads
+
+    def _wait_until_shown(self, where: str, size: int) -> None:
+        """Give a server that signs now the time to show its head; what is still older then was left so."""
+        shown = None
+        for _ in range(_LOOKS):
+            shown = self._shown(None)
+            if shown and shown.size >= size:
+                return
+            time.sleep(_PATIENCE_S / _LOOKS)
+        what = f"is a head of {shown.size} Events" if shown else "no head is shown"
+        self.find(where, f"{what}, and one of {size} was signed", Kind.STALE, shown.size if shown else 0, size)
 
     def _forgive_old_keys(self, size: int) -> None:
         """Where a later head is signed by a known key, an unknown one under an older head contradicts nothing."""

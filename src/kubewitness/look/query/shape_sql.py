@@ -33,6 +33,7 @@ _NAME_BYTES = {
     "responseObject": len(',"responseObject":'),
     "response_object": len(',"responseObject":'),
 }
+_MOST_DIGITS = 24
 _MANAGED_NAME = len('"managedFields":,')
 _MANAGED_PATHS = (
     "$.metadata.managedFields",
@@ -190,11 +191,13 @@ def _user(interest: Interest) -> str:
 
 
 def _member(interest: Interest) -> str:
-    """Write which of the groups of interest the user is in, a digit each."""
+    """Write which of the groups of interest the user is in: a digit each, or a list of names where they are many."""
     if not interest.groups:
         return "NULL::VARCHAR"
+    if len(interest.groups) > _MOST_DIGITS:
+        return f"list_sort(list_intersect(groups, [{_list(interest.groups)}]))"
     digits = [f"CASE WHEN list_contains(groups, {literal(group)}) THEN '1' ELSE '0' END" for group in interest.groups]
-    return " || ".join(digits)
+    return f"concat({', '.join(digits)})"
 
 
 def _namespace(interest: Interest) -> str:
@@ -251,7 +254,7 @@ def traffic_of(rows: Iterable[Sequence[Any]], interest: Interest) -> Traffic:
         if row[0] < 0:
             first, last, busiest, minutes = row[-4], row[-3], row[-2] or 0, row[-1]
             continue
-        key = (row[0], *row[3:13])
+        key = (row[0], *row[3:5], tuple(row[5]) if isinstance(row[5], list) else row[5], *row[6:13])
         request = requests.get(key) or requests.setdefault(key, _attributes(key, interest.groups))
         shapes.append(Shape(request, _LEVELS[row[1]], _STAGES[row[2]], *row[13:22]))
     return Traffic(tuple(shapes), first, last, busiest, minutes)
@@ -265,7 +268,9 @@ def _attributes(key: tuple[Any, ...], interesting: Sequence[str]) -> Attributes:
     kind_of, verb, user, member, resource, subresource, api_group, namespace, name, path, uri = key
     groups = None
     if user is not None:
-        groups = tuple(group for group, digit in zip(interesting, member or "", strict=False) if digit == "1")
+        is_listed = isinstance(member, tuple)
+        digits = zip(interesting, member or "", strict=False)
+        groups = member if is_listed else tuple(group for group, digit in digits if digit == "1")
     verb = verb or ""
     if kind_of == _URL:
         return info_from_uri(verb, uri or "").attributes(user, groups)

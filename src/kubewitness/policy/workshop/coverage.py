@@ -140,12 +140,11 @@ def as_identity(technique: Technique, user: str, groups: Sequence[str] = ()) -> 
 
 
 def identities_of(policy: Policy) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Give the users whom a policy names, and one member of each group it names: each is worth stealing."""
+    """Give the users whom rules leave out, and one member of each such group: each is worth stealing."""
+    hiding = [rule for rule in policy.rules if rule.level is Level.NONE or rule.omit_stages]
     # * in a name is no pattern, and nobody's name has one
-    users: dict[str, tuple[str, ...]] = {
-        user: () for rule in policy.rules for user in rule.users if "*" not in user and user
-    }
-    members = {f"a member of {group}": (group,) for rule in policy.rules for group in rule.user_groups if group}
+    users: dict[str, tuple[str, ...]] = {user: () for rule in hiding for user in rule.users if "*" not in user and user}
+    members = {f"a member of {group}": (group,) for rule in hiding for group in rule.user_groups if group}
     return (*users.items(), *members.items())
 
 

@@ -22,7 +22,8 @@ RECEIVED_SPREAD = 0.15
 WITH_REQUEST = (Level.REQUEST, Level.REQUEST_RESPONSE)
 """Levels at which request bodies are recorded; membership is quicker than comparison."""
 _WITH_RESPONSE = (Level.REQUEST_RESPONSE,)
-_CONFIDENCE = 1.96
+# Student's t for 95 %, by degrees of freedom: few like events tell little about how much bodies differ
+_QUANTILES = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)
 _BODY_VERBS = frozenset(("create", "update", "patch", "delete", "deletecollection"))
 
 _Key = tuple[str, str, str, str, bool]
@@ -53,7 +54,7 @@ class _Sample:
         if self.events == 1:
             return Guess(events * mean, events * mean)
         variance = max(0.0, self.squares / self.events - mean * mean) * self.events / (self.events - 1)
-        spread = _CONFIDENCE * events * math.sqrt(variance * (1 / self.events + 1 / events))
+        spread = _quantile(self.events - 1) * events * math.sqrt(variance * (1 / self.events + 1 / events))
         return Guess(events * mean, spread)
 
 
@@ -77,7 +78,7 @@ class Likeness:
         """What a RequestReceived takes of its ResponseComplete without bodies."""
 
     def _learn(self, shape: Shape) -> None:
-        key = _key(shape)
+        key = likeness_key(shape)
         for samples, levels, total, squares in (
             (self._requests, WITH_REQUEST, shape.request_body, shape.request_squares),
             (self._responses, _WITH_RESPONSE, shape.response_body, shape.response_squares),
@@ -90,14 +91,14 @@ class Likeness:
         """Estimate the request bodies of a shape that was recorded without."""
         if not can_have_request(shape):
             return Guess(0, 0)
-        sample = self._requests.get(_key(shape))
+        sample = self._requests.get(likeness_key(shape))
         return sample.guess(shape.events) if sample else None
 
     def response(self, shape: Shape) -> Guess | None:
         """Estimate the response bodies of a shape that was recorded without."""
         if not can_have_response(shape):
             return Guess(0, 0)
-        sample = self._responses.get(_key(shape)) or (self._responses.get(True) if shape.is_failed else None)
+        sample = self._responses.get(likeness_key(shape)) or (self._responses.get(True) if shape.is_failed else None)
         return sample.guess(shape.events) if sample else None
 
 
@@ -116,7 +117,12 @@ def can_have_response(shape: Shape) -> bool:
     return request.resource_request or request.path.startswith("/api")
 
 
-def _key(shape: Shape) -> _Key:
+def _quantile(freedom: int) -> float:
+    return _QUANTILES[freedom - 1] if freedom <= len(_QUANTILES) else 1.96 + 2.5 / freedom
+
+
+def likeness_key(shape: Shape) -> _Key:
+    """Give what like events have in common."""
     request = shape.request
     what = request.resource if request.resource_request else request.path
     return request.verb, request.api_group, what, request.subresource, shape.is_failed

@@ -1,15 +1,17 @@
 """
 A simulation added up: in all, by effect, and by rule, user, resource or whatever else a line is asked for.
 
-Spreads are added, not averaged: estimates of like events err together, so an interval is never too narrow for that.
+Spreads of estimates from the same like events are added, as these err together; those of others as independent errors.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from kubewitness.event.types import Stage
+from kubewitness.policy.workshop.likeness import likeness_key
 from kubewitness.policy.workshop.simulate import Effect, Line, Outcome
 
 K = TypeVar("K", bound=Hashable)
@@ -23,16 +25,22 @@ class Side:
     requests: int = 0
     """Requests that end in the log: ResponseComplete, Panic, and refusals that have ResponseStarted only."""
     size: float = 0
-    spread: float = 0
     unknown: int = 0
+    _spreads: dict[Hashable, float] = field(default_factory=dict)
 
-    def add(self, outcome: Outcome, *, ends: bool) -> None:
-        """Add some events."""
+    def add(self, outcome: Outcome, *, ends: bool, like: Hashable) -> None:
+        """Add some events; estimates that are `like` one another err together."""
         self.events += outcome.events
         self.requests += outcome.events if ends else 0
         self.size += outcome.size
-        self.spread += outcome.spread
         self.unknown += outcome.unknown
+        if outcome.spread:
+            self._spreads[like] = self._spreads.get(like, 0.0) + outcome.spread
+
+    @property
+    def spread(self) -> float:
+        """How far the bytes may be off: the errors of unlike estimates partly make up for one another."""
+        return math.sqrt(sum(spread * spread for spread in self._spreads.values()))
 
     @property
     def low(self) -> float:
@@ -56,8 +64,9 @@ class Tally:
     def add(self, line: Line) -> None:
         """Add a line."""
         ends = line.shape.stage in (Stage.RESPONSE_COMPLETE, Stage.PANIC) or line.shape.request.user is None
-        self.before.add(line.before, ends=ends)
-        self.after.add(line.after, ends=ends)
+        like = "stage" if line.is_inferred else likeness_key(line.shape) if _is_estimated(line) else None
+        self.before.add(line.before, ends=ends, like=like)
+        self.after.add(line.after, ends=ends, like=like)
         if line.before.is_written or line.after.is_written:
             self.effects[line.effect] += line.before.events or line.after.events
 
@@ -65,6 +74,10 @@ class Tally:
     def share(self) -> float | None:
         """Bytes after as a share of those before; None when there were none."""
         return self.after.size / self.before.size if self.before.size else None
+
+
+def _is_estimated(line: Line) -> bool:
+    return line.before.spread > 0 or line.after.spread > 0
 
 
 def tally(lines: Iterable[Line]) -> Tally:
