@@ -103,8 +103,8 @@ def table(measured: Sequence[Measured]) -> str:
         results = " or ".join(f"{number:,}" for number in sorted(entry.results))
         lines.append(
             f"| {_cell(entry.command.name)} | {len(entry.runs)} | {results} "
-            f"| {entry.wall_s:.3f} | {entry.fastest_s:.3f} | {entry.cpu_s:.2f} | {ratio(entry, measured[0]):.2f}x | {entry.max_rss_mb:.0f} "
-            f"| {entry.anonymous_mb:.0f} |"
+            f"| {entry.wall_s:.3f} | {entry.fastest_s:.3f} | {entry.cpu_s:.2f} "
+            f"| {ratio(entry, measured[0]):.2f}x | {entry.max_rss_mb:.0f} | {entry.anonymous_mb:.0f} |"
         )
     return "\n".join(lines) + "\n"
 
