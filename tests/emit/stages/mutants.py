@@ -33,6 +33,11 @@ EQUIVALENT: dict[str, str] = {
     "handler: SUBJECT_MAX_CHARACTERS = 1024 -> 1025": _SIZE,
     """record: if is_plain and f"{user.username}{''.join(user.groups or ())}".isascii(): -> """
     """never `is_plain and f"{user.username}{''.join(user.groups or ())}".isascii()`""": _SHORTER,
+    """managedfields: if _NAME not in raw and b"\\\\u" not in raw: -> """
+    """never `_NAME not in raw and b'\\\\u' not in raw`""": _SHORTER,
+    "request: _ADDRESS_MAX_CHARACTERS = 256 -> 257": "an address is never as long as either",
+    """request: _UNESCAPED = "-_.~$&+,/:;=@" -> '-_.~$&+,/:;=@~'""": "the tilde is in it already",
+    "request: if _PLAIN_TARGET.fullmatch(target): -> never `_PLAIN_TARGET.fullmatch(target)`": _SHORTER,
     "record: if reference is None: -> never `reference is None`": _TYPES,
     """record: if not keeps_body and b'"Status"' not in body: -> """
     """never `not keeps_body and b'"Status"' not in body`""": _SHORTER,
