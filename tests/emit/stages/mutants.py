@@ -14,7 +14,7 @@ import copy
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[3]
 STAGES = ROOT / "src" / "kubewitness" / "emit" / "stages"
 MODULES = ("record", "lifecycle", "handler", "managedfields", "request")
-TESTS = ["tests/emit/stages"]
+TESTS = "tests/emit/stages"
 
 EQUIVALENT: dict[str, str] = {}
 """Mutants that are no different, by `module: line of source -> change`."""
@@ -188,12 +188,21 @@ def _run(mutant: Mutant) -> int:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     exec(compile(mutant.source, f"<{mutant.module}>", "exec"), module.__dict__)
-    arguments = ["-x", "-q", "-n0", "-p", "no:randomly", "-p", "no:cacheprovider", "--no-header", *TESTS]
-    return int(pytest.main([*arguments, "--ignore=tests/emit/stages/test_mutants.py"]))
+    # the module's own tests first, the recorded log last; pytest-xdist has nothing to do here
+    own = f"{TESTS}/test_{mutant.module}.py"
+    others = [f"{TESTS}/test_{other}.py" for other in MODULES if other != mutant.module]
+    options = ["-x", "-q", "-o", "addopts=", "-p", "no:xdist", "-p", "no:randomly", "-p", "no:cacheprovider"]
+    for files in ([own], [*others, f"{TESTS}/test_conformance.py"]):
+        code = int(pytest.main([*options, *files]))
+        if code:
+            return code
+    return 0
 
 
-def survivors(only: str = "", every: int = 1, offset: int = 0, jobs: int = 1) -> tuple[int, list[Mutant]]:
-    """Try every so-manieth mutant; give how many there were, and those that nobody noticed."""
+def survivors(
+    only: str = "", every: int = 1, offset: int = 0, jobs: int = 1, tell: Callable[[str], None] = lambda _: None
+) -> tuple[int, list[Mutant]]:
+    """Try every so-manieth mutant; give how many there were, and those that nobody noticed, told as they are found."""
     # loaded once, before the forks; pytest wants to load itself and its plug-ins
     import zstandard  # noqa: F401
 
@@ -206,7 +215,7 @@ def survivors(only: str = "", every: int = 1, offset: int = 0, jobs: int = 1) ->
     assert not is_noticed(Mutant(module, "", 0, "", source)), f"{module} fails as it is"
     tried = [mutant for mutant in chosen if mutant.key not in EQUIVALENT]
     with ThreadPoolExecutor(jobs) as pool:
-        verdicts = list(pool.map(is_noticed, tried))
+        verdicts = list(pool.map(lambda mutant: is_noticed(mutant) or tell(mutant.key), tried))
     return len(tried), [mutant for mutant, noticed in zip(tried, verdicts, strict=True) if not noticed]
 
 
@@ -216,9 +225,7 @@ def main() -> int:
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=1)
     args = parser.parse_args()
-    count, left = survivors(args.only, args.every, 0, args.jobs)
-    for mutant in left:
-        print(f"{mutant.module}.py:{mutant.number}: {mutant.line} -> {mutant.change}")  # noqa: T201
+    count, left = survivors(args.only, args.every, 0, args.jobs, lambda key: print(key, flush=True))  # noqa: T201
     print(f"{count} mutants, {len(left)} not noticed")  # noqa: T201
     return 1 if left else 0
 

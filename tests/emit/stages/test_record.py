@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from kubewitness.emit import wire
 from kubewitness.emit.stages.request import Request
 from kubewitness.event.types import Event, Level, ObjectReference, UserInfo
 from tests.emit.samples import ALICE, NOW_US, PODS, Server
@@ -239,3 +240,15 @@ def test_the_first_event_has_neither_status_nor_bodies() -> None:
     assert server.sink[0].response_status is None
     assert bodies(server.sink[0]) == (False, False)
     assert json.loads(bytes(server.sink[1].response_object))["kind"] == "Pod"
+
+
+def test_annotations_are_text() -> None:
+    """Bytes that are no UTF-8, from a header for instance, are mended in keys and values."""
+    server = Server()
+    audited = server.receive()
+    assert audited.annotate("k\udcff", "v\udcff")
+    assert audited.annotate("k\ufffd", "v\ufffd")
+    audited.respond(200, NOW_US)
+    audited.finish(NOW_US)
+    assert server.sink[-1].annotations == {"k\ufffd": "v\ufffd"}
+    assert '"k\ufffd":"v\ufffd"'.encode() in wire.line(server.sink[-1])
