@@ -46,7 +46,12 @@ class Limit:
         """One table row."""
         sign = "<=" if self.is_ceiling else ">="
         asked = f"{sign} {self.bound:,.4g} {self.unit}"
-        return f"| {self.what} | {self.value:,.4g} {self.unit} | {asked} | {verdict(self.is_met)} |"
+        return f"| {_cell(self.what)} | {self.value:,.4g} {self.unit} | {asked} | {verdict(self.is_met)} |"
+
+
+def _cell(text: str) -> str:
+    """Keep a bar in a command from ending the cell."""
+    return text.replace("|", "\\|")
 
 
 def verdict(is_met: bool) -> str:
@@ -69,7 +74,8 @@ class Judged:
     def row(self) -> str:
         """One table row."""
         shown = f"{1 / self.times:.1f}x faster" if self.target.at_most < 1 else f"{self.times:.2f}x the time"
-        return f"| {self.target.subject} | {shown} | {self.target.text()} | {verdict(self.is_met)} |"
+        subject, asked = _cell(self.target.subject), _cell(self.target.text())
+        return f"| {subject} | {shown} | {asked} | {verdict(self.is_met)} |"
 
 
 def judge(targets: Sequence[Target], measured: Sequence[Measured]) -> list[Judged]:
@@ -96,9 +102,9 @@ def table(measured: Sequence[Measured]) -> str:
     for entry in measured:
         results = " or ".join(f"{number:,}" for number in sorted(entry.results))
         lines.append(
-            f"| {entry.command.name} | {len(entry.runs)} | {results} | {entry.wall_s:.3f} | {entry.fastest_s:.3f} "
-            f"| {entry.cpu_s:.2f} | {ratio(entry, measured[0]):.2f}x | {entry.max_rss_mb:.0f} "
-            f"| {entry.anonymous_mb:.0f} |"
+            f"| {_cell(entry.command.name)} | {len(entry.runs)} | {results} "
+            f"| {entry.wall_s:.3f} | {entry.fastest_s:.3f} | {entry.cpu_s:.2f} "
+            f"| {ratio(entry, measured[0]):.2f}x | {entry.max_rss_mb:.0f} | {entry.anonymous_mb:.0f} |"
         )
     return "\n".join(lines) + "\n"
 

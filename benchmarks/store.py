@@ -120,7 +120,7 @@ def aggregate(log: Path, place: Path, rounds: int) -> questions.Question:
     """All Events by user, verb and resource."""
     ours = Path(sys.executable).with_name("kubewitness")
     raw = (
-        "import duckdb; c = duckdb.connect(); "
+        "import duckdb; c = duckdb.connect(); c.execute('PRAGMA disable_progress_bar'); "
         'print(len(c.execute("SELECT user.username, verb, objectRef.resource, count(*) FROM read_ndjson('
         f"'{log}', columns={{'user': 'STRUCT(username VARCHAR)', 'verb': 'VARCHAR', "
         "'objectRef': 'STRUCT(resource VARCHAR)'}) GROUP BY ALL\").fetchall()))"

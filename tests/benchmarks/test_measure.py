@@ -68,6 +68,13 @@ def test_a_speed_target_reads_as_times_faster() -> None:
     assert judged.row() == "| a | 20.0x faster | >= 15x faster than b | met |"
 
 
+def test_a_bar_in_a_name_stays_in_its_cell() -> None:
+    """`rg | jq` is one cell of a table, as subject and as peer."""
+    (judged,) = report.judge([Target("a", "rg | jq", 1.5)], [_measured("a", 1.0), _measured("rg | jq", 1.0)])
+    assert judged.row() == "| a | 1.00x the time | <= 1.5x the time of rg \\| jq | met |"
+    assert "| rg \\| jq | 1 | 1 |" in report.table([_measured("rg | jq", 1.0)])
+
+
 def test_a_target_whose_peer_is_absent_is_not_judged() -> None:
     """A tool that is not on the machine is left out."""
     assert report.judge([Target("a", "b", 1.0)], [_measured("a", 1.0)]) == []

@@ -133,6 +133,32 @@ def test_flags_that_the_server_would_refuse_are_not_set(enable, flag, words):
     assert words in refused.err
 
 
+def test_what_would_not_start_is_not_written(enable, tmp_path):
+    """Flags that are wrong beside those that are there, a policy that is there and broken: both refused."""
+    manifest = tmp_path / MANIFEST
+    text = manifest.read_text()
+    manifest.write_text(text.replace("- --secure-port=6443", "- --audit-log-truncate-max-batch-size=5000"))
+    before = contents(tmp_path)
+    refused = enable("--set", "audit-log-truncate-max-event-size=9000")
+    assert refused.code == 1
+    assert "nothing was changed" in refused.err
+    assert "must be greater than max event size (9000)" in refused.err
+    manifest.write_text(text)
+    both = (
+        "--set",
+        "audit-log-truncate-max-event-size=20000000",
+        "--set",
+        "audit-log-truncate-max-batch-size=30000000",
+    )
+    assert enable("--dry-run", *both).code == 0
+    (tmp_path / "etc/kubernetes/audit-policy.yaml").write_bytes(b"broken: [\n")
+    refused = enable()
+    assert refused.code == 1
+    assert "loading audit policy file: failed decoding" in refused.err
+    (tmp_path / "etc/kubernetes/audit-policy.yaml").unlink()
+    assert set(contents(tmp_path)) == set(before)
+
+
 def test_other_flags_can_be_set(enable, tmp_path):
     """--set writes what was asked, also over what is there."""
     enable("--set", "audit-log-maxage=90", "--set", "audit-log-compress=true")
@@ -223,6 +249,7 @@ class Kubelet(threading.Thread):
         self.root, self.stop, self.pod = root, threading.Event(), contextlib.ExitStack()
         self.seen = (root / MANIFEST).read_bytes()
         self.starts, self.url_of_pod, self.ready = 0, "", threading.Event()
+        self.can_start = True
 
         class Handler(http.server.BaseHTTPRequestHandler):
             kubelet = self
@@ -266,6 +293,7 @@ class Kubelet(threading.Thread):
 
     def start_pod(self, pod):
         """Mount, then start the server: its paths are the host's, under the root of this tree."""
+        assert self.can_start
         for volume in pod["volumes"]:
             path = self.root / volume["hostPath"]["path"].lstrip("/")
             assert volume["hostPath"]["type"] != "File" or path.is_file()
@@ -335,9 +363,8 @@ def test_a_server_that_cannot_be_asked_is_no_proof(enable, tmp_path, monkeypatch
 
 
 def test_wait_puts_everything_back_when_the_server_is_not(enable, kubelet, tmp_path):
-    """A policy that breaks between check and start: the server does not come back, every byte does; exit code 5."""
-    policy = tmp_path / "etc/kubernetes/audit-policy.yaml"
-    policy.write_bytes(b"broken: [\n")
+    """The pod does not start for a reason that no check foresees: every byte comes back; exit code 5."""
+    kubelet.can_start = False
     before = {name: one for name, one in contents(tmp_path).items() if not name.startswith("pod-")}
     failed = enable("--wait", "4", "--url", kubelet.url)
     assert failed.code == 5

@@ -307,20 +307,19 @@ def test_a_served_log_is_followed_from_what_is_remembered(run, tmp_path, known):
     data = data_dir(tmp_path / "data", raws(0, known)).path
     with served(log_of(data)) as url:
         assert run("verify", url, "--key", key_of(data), "--state", str(state)).code == 0
-    data_dir(tmp_path / "data", raws(0, 600))
+    data_dir(tmp_path / "data", raws(0, 600), per_head=600)
     with served(log_of(data)) as url:
         result = run("verify", url, "--state", str(state), "-o", "json")
         assert result.code == 0, result.out
         (log,) = json.loads(result.out)["logs"]
         assert (log["remembered"], log["head"]["size"]) == (known, 600)
-    for number in (0, -1):
-        other = [raw.replace(b"Panic", b"Calm!") if n == number % known else raw for n, raw in enumerate(raws(0, 640))]
-        shutil.rmtree(data)
-        data_dir(data, other)
-        with served(log_of(data)) as url:
-            result = run("verify", url, "--state", str(state), "-o", "json")
-            assert result.code == 3, result.out
-            assert kinds(result) & {"changed", "wrong-tile"}
+    other = [raw.replace(b"Panic", b"Calm!") if n == known - 1 else raw for n, raw in enumerate(raws(0, 640))]
+    shutil.rmtree(data)
+    data_dir(data, other, per_head=640)
+    with served(log_of(data)) as url:
+        result = run("verify", url, "--state", str(state), "-o", "json")
+        assert result.code == 3, result.out
+        assert kinds(result) & {"changed", "wrong-tile"}
 
 
 SERVED = {

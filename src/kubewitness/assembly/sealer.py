@@ -181,7 +181,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.umask(0o077)
     with contextlib.suppress(OSError):
-        os.nice(5)  # acknowledging comes first
+        os.nice(2)  # acknowledging comes first, but heads are promised soon too
     lock = threading.Lock()
 
     def report(said: Report) -> None:

@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -105,6 +106,7 @@ def run(args: argparse.Namespace) -> int:
         if args.undo:
             return _undo(args.distro, root)
         planned = plan(args.distro, _wanted(args), root)
+        _refuse_what_would_not_start(planned)
         if args.dry_run:
             for line in difference(planned):
                 _say(printable(line))
@@ -147,7 +149,7 @@ def _wanted(args: argparse.Namespace) -> "Wanted":
         policy_path=args.policy_path,
         log_path=args.log_path,
         webhook=_webhook(webhook) if webhook else None,
-        flags=dict(_flag(text) for text in args.flags),
+        flags=_flags(args.flags),
         defaults=_ROTATION | _BACKOFF if webhook else _ROTATION,
         config=args.config,
     )
@@ -169,20 +171,26 @@ def _policy(path: str) -> bytes:
     return data
 
 
-def _flag(text: str) -> tuple[str, str]:
+def _flags(texts: Sequence[str]) -> dict[str, str]:
+    """Read what --set says, all together: some values are right only beside others."""
     from kubewitness.emit.backends import options
     from kubewitness.emit.backends.flagvalues import FlagError
 
-    name, equals, value = text.removeprefix("--").partition("=")
-    if not equals or name not in options.BY_NAME:
-        raise UserError(f"--set {text}: expected FLAG=VALUE with an --audit-* flag (docs/reference/emit-flags.md)")
+    flags = {}
+    for text in texts:
+        name, equals, value = text.removeprefix("--").partition("=")
+        if not equals or name not in options.BY_NAME:
+            raise UserError(f"--set {text}: expected FLAG=VALUE with an --audit-* flag (docs/reference/emit-flags.md)")
+        flags[options.BY_NAME[name].name] = value
     try:
-        refused = options.check(options.parse([f"--{name}={value}", "--audit-log-path=-"]))
+        refused = options.check(
+            options.parse([*(f"--{name}={value}" for name, value in flags.items()), "--audit-log-path=-"])
+        )
     except FlagError as error:
-        raise UserError(f"--set {text}: {error}") from error
+        raise UserError(f"--set: {error}") from error
     if refused:
-        raise UserError(f"--set {text}: kube-apiserver would not start: {refused[0]}")
-    return options.BY_NAME[name].name, value
+        raise UserError(f"--set: kube-apiserver would not start: {refused[0]}")
+    return flags
 
 
 def _served(place: Path, cluster: str | None) -> Path:
@@ -227,6 +235,24 @@ def _undo(distro: str, root: "Root") -> int:
     for path in undo(distro, root):
         _say(f"restored {printable(path)}")
     return ExitCode.OK
+
+
+def _refuse_what_would_not_start(planned: "Plan") -> None:
+    """Look at the result before it is written. Raises UserError where the server would refuse it."""
+    from kubewitness.apiserver.check import Question, check
+    from kubewitness.apiserver.context import Unknown
+
+    after = {file.path: file.after for file in planned.files}
+    data = after[planned.config] if planned.config else planned.advice[0].encode()
+    policy = None if planned.policy == planned.config else after.get(planned.policy)
+    report = check(data, planned.config or "minikube start", Question(Unknown(), policy, planned.policy))
+    refused = next((one for one in report.findings if one.severity.value == "refused"), None)
+    if refused is not None:
+        raise UserError(
+            f"the server would not start, so nothing was changed: {refused.file}:{refused.line}: {refused.message}"
+            + (f"\n  help: {refused.help or refused.paste}" if refused.help or refused.paste else ""),
+            ExitCode.FINDINGS,
+        )
 
 
 def _do(args: argparse.Namespace, planned: "Plan", root: "Root") -> int:

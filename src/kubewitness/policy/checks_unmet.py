@@ -58,7 +58,7 @@ _DEMANDS = (
         Profile.STIG,
         library.STIG_EVERYTHING,
         "STIG V-242403 wants level RequestResponse for everything",
-        "the rule it asks for is `- level: RequestResponse` alone; see KW512 for what that writes",
+        "the rule it asks for is `- level: RequestResponse` alone; see KW301 to KW304 for what that writes",
     ),
     _Demand(
         "KW521",
@@ -130,7 +130,10 @@ def _fix(demand: _Demand) -> Fix | None:
     return Fix(says, (edit,), (made,), Level.METADATA, Level.METADATA)
 
 
-@check(KW512="STIG V-242403 and CIS 3.2.2 cannot both be met")
+@check(
+    KW318="the policy follows STIG V-242403 where CIS 3.2.2 forbids it",
+    KW418="the policy follows CIS 3.2.2 where STIG V-242403 wants bodies of secrets",
+)
 def conflict(context: Context) -> Iterator[Finding]:
     """Name the conflict between the two benchmarks where the policy takes a side of it."""
     if context.policy is None or context.profile not in (Profile.STIG, Profile.CIS):
@@ -154,4 +157,4 @@ def conflict(context: Context) -> Iterator[Finding]:
         "while the server records as the STIG says"
     )
     index = breaches[0].decision.rule_index if breaches else None
-    yield context.finding("KW512", rule_path(index), message, help_)
+    yield context.finding("KW318" if is_stig else "KW418", rule_path(index), message, help_)

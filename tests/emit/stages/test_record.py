@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from kubewitness.emit import wire
 from kubewitness.emit.stages.request import Request
 from kubewitness.event.types import Event, Level, ObjectReference, UserInfo
 from tests.emit.samples import ALICE, NOW_US, PODS, Server
@@ -239,3 +240,30 @@ def test_the_first_event_has_neither_status_nor_bodies() -> None:
     assert server.sink[0].response_status is None
     assert bodies(server.sink[0]) == (False, False)
     assert json.loads(bytes(server.sink[1].response_object))["kind"] == "Pod"
+
+
+def test_annotations_are_text() -> None:
+    """Bytes that are no UTF-8, from a header for instance, are mended in keys and values."""
+    server = Server()
+    audited = server.receive()
+    assert audited.annotate("k\udcff", "v\udcff")
+    assert audited.annotate("k\ufffd", "v\ufffd")
+    audited.respond(200, NOW_US)
+    audited.finish(NOW_US)
+    assert server.sink[-1].annotations == {"k\ufffd": "v\ufffd"}
+    assert '"k\ufffd":"v\ufffd"'.encode() in wire.line(server.sink[-1])
+
+
+@pytest.mark.parametrize(
+    "user", [UserInfo(username="a\udcff", groups=("g",)), UserInfo(username="a", groups=("g\udcff",))]
+)
+def test_a_plain_user_is_text_too(user: UserInfo) -> None:
+    """Without uid and extra there is a shorter way, which must see the same."""
+    server = Server()
+    audited = server.receive()
+    audited.impersonate(user)
+    audited.respond(200, NOW_US)
+    audited.finish(NOW_US)
+    assert server.sink[-1].impersonated_user == UserInfo(
+        username=(user.username or "").replace("\udcff", "\ufffd"), groups=(user.groups[0].replace("\udcff", "\ufffd"),)
+    )

@@ -43,6 +43,9 @@ def _ask(place: Path, source: str, sql: str, **how: object) -> tuple[list[tuple[
         return list(answer), (answer.account.events, answer.account.unknown, answer.account.damaged)
 
 
+_OF_FILE: dict[str, object] = {}
+"""What the file answers, which is asked once."""
+_LATER = "received >= TIMESTAMP '2026-11-23 03:06:00'"
 QUESTIONS = (
     ("SELECT verb, count(*) FROM events GROUP BY ALL ORDER BY ALL", {"stages": "all"}),
     ("SELECT verb, count(*) FROM events GROUP BY ALL ORDER BY ALL", {}),
@@ -55,6 +58,11 @@ QUESTIONS = (
     ("SELECT count(*) FROM events", {"where": "code = 200", "unknown": "code IS NULL"}),
     ("SELECT count(*) FROM events", {"where": "code = 200", "unknown": "code IS NULL", "stages": "all"}),
     ("SELECT 1 FROM events WHERE FALSE", {"stages": "all"}),
+    ("SELECT verb, stage, count(*) FROM events GROUP BY ALL ORDER BY ALL", {"where": _LATER}),
+    ("SELECT verb, stage, count(*) FROM requests GROUP BY ALL ORDER BY ALL", {"where": _LATER, "stages": "all"}),
+    ("SELECT count(*), (SELECT count(*) FROM requests) FROM events", {"stages": "all"}),
+    ("SELECT audit_id, stage FROM events ORDER BY received, stage_time, _row", {}),
+    ("SELECT audit_id FROM events LIMIT 7", {}),
 )
 
 
@@ -62,7 +70,10 @@ QUESTIONS = (
 @pytest.mark.parametrize(("sql", "how"), QUESTIONS)
 def test_the_store_answers_as_the_file(recorded: Path, store: str, sql: str, how: dict[str, object]) -> None:
     """Rows, how many were read and how many are unknown are the same."""
-    assert _ask(recorded, store, sql, **how) == _ask(recorded, "full.log", sql, **how)
+    question = repr((sql, how))
+    if question not in _OF_FILE:
+        _OF_FILE[question] = _ask(recorded, "full.log", sql, **how)
+    assert _ask(recorded, store, sql, **how) == _OF_FILE[question]
 
 
 @pytest.mark.parametrize("store", ["tail", "half", "whole"])

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 from kubewitness._kit.files import DiskDirectory
 from kubewitness._kit.opening import Compression
 from kubewitness.event.items import EXCERPT_BYTES, KUBE_APISERVER, Damage
+from kubewitness.event.types import Stage
 from kubewitness.keep.index.manifest import INDEX, Entry, Manifest, read_manifest
 from kubewitness.keep.store.errors import DamagedError
 from kubewitness.keep.store.find import Finder
@@ -133,6 +134,10 @@ class _Look:
     lost: Sequence[Lost]
     account: FileAccount = field(default_factory=lambda: FileAccount(""))
 
+    def path_of(self, entry: Entry) -> str:
+        """Give the path of a file of the index."""
+        return f"{self.shelf.path}/{INDEX}/{entry.path}"
+
 
 class StoreEvents(Events):
     """Stores to ask questions of; use as a context manager."""
@@ -190,7 +195,8 @@ class StoreEvents(Events):
         tests: Iterable[str],
     ) -> Answer:
         looks = [self._look(shelf, filter_) for shelf in self._shelves]
-        files = [str(look.shelf.path / INDEX / entry.path) for look in looks for entry in look.files]
+        files = [look.path_of(entry) for look in looks for entry in look.files]
+        panics = [look.path_of(entry) for look in looks for entry in look.files if entry.stages.get(Stage.PANIC.value)]
         fds = self._files.fds[0], self._files.rescue_fd
         paths = ["/dev/null", *files, *(f"/proc/self/fd/{fd}" for fd in fds)]
         connection = self._connection = locked(paths, self._memory_bytes)
@@ -199,7 +205,7 @@ class StoreEvents(Events):
             where, unknown = (bracket(connection, condition) for condition in (where, unknown))
             numbers = {name: stored for name, (_, stored) in weights.items()}
             question = self._plan(connection, sql, where, unknown, stages, keeps_bytes=keeps_bytes, weights=numbers)
-            ask = Ask(connection, question, files, keeps_bytes=keeps_bytes, weights=numbers)
+            ask = Ask(connection, question, files, panics, keeps_bytes=keeps_bytes, weights=numbers)
             for number, look in enumerate(looks):
                 loader = Loader(connection, fds, look.shelf.cluster)
                 unread = []
@@ -212,7 +218,7 @@ class StoreEvents(Events):
             account = Account([look.account for look in looks])
             if stages == "all" and not keeps_bytes and not question.joins_stages:
                 account.unknown = ask.view()
-            else:
+            elif not ask.latest(stages, sql):
                 ask.collect(stages)
                 account.unknown = count_hits(connection, "_match = 2")
                 ask.create_views()
