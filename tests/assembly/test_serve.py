@@ -94,6 +94,7 @@ def test_a_stop_answers_what_was_asked_and_seals_it(tmp_path: Path) -> None:
     assert len(site.lines()) in {1, 1 + len(json.loads(recorded()[0])["items"])}
     assert len(site.lines()) in heads
     assert [said["event"] for said in server.said][-2:] == ["stopping", "stopped"]
+    assert "unsealed" not in {said["event"] for said in server.said}
 
 
 def test_a_second_start_goes_on_where_the_first_ended(tmp_path: Path) -> None:

@@ -178,10 +178,18 @@ class Service:
             self._tell(OPERATOR, self._operator.end)
         await asyncio.sleep(0)  # what threads said last is passed on first
         await self._sealing.stop()
+        self._say_what_is_unsealed()
         for server in self._plain:
             await server.stop()
         self.log.info("stopped", clean=ended)
         return ended
+
+    def _say_what_is_unsealed(self) -> None:
+        """Say where the last head does not cover all; the next start makes one that does."""
+        ends = {name: desk.log.end for name, desk in self._desks.items() if desk.log is not None}
+        for name, end in ends.items():
+            if self._sealed.get(name, 0) < end:
+                self.log.warning("unsealed", cluster=name, events=end - self._sealed.get(name, 0))
 
     def reload(self) -> None:
         """Read certificates, keys and tokens again, as on SIGHUP."""

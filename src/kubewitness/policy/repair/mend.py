@@ -64,10 +64,12 @@ def mend(data: bytes, check: Callable[[bytes], Report], server_version: str, lea
     report = first
     taken: list[Taken] = []
     refused: dict[str, Left] = {}
-    hopeless: set[str] = set()
+    # findings whose fixes go round in a circle, and those whose fix left them there
+    circular: set[str] = set()
+    idle: set[str] = set()
     seen = {data: 0}
     while len(taken) < _MAX_FIXES:
-        fixable = _fixable(report, least, refused, hopeless)
+        fixable = _fixable(report, least, refused, circular | idle)
         if not fixable:
             break
         done: list[Taken] = []
@@ -76,27 +78,29 @@ def mend(data: bytes, check: Callable[[bytes], Report], server_version: str, lea
             continue
         if new in seen:
             # these fixes undo each other: from the start, with none of them
-            hopeless |= {_signature(one.finding) for one in (*taken[seen[new] :], *done)}
+            circular |= {_signature(one.finding) for one in (*taken[seen[new] :], *done)}
             data, report, taken, seen = original, first, [], {original: 0}
             refused.clear()
+            idle.clear()
             continue
         new_report = check(new)
-        idle = _idle(done, report, new_report)
-        if idle:
+        in_vain = _idle(done, report, new_report)
+        if in_vain:
             # the finding is still there: without that fix, again
-            hopeless |= idle
+            idle |= in_vain
             continue
         data, report = new, new_report
         taken += done
         seen[data] = len(taken)
         # what could not be proved of the old text may be of the new
         refused.clear()
+        idle.clear()
     left = tuple(
         Left(finding, refused[key].why if key in refused else "it does not help, or another fix undoes it")
         for finding in report.findings
         if finding.fix is not None
         and finding.severity.rank <= least.rank
-        and ((key := _key(finding.code, finding.fix)) in refused or _signature(finding) in hopeless)
+        and ((key := _key(finding.code, finding.fix)) in refused or _signature(finding) in circular | idle)
     )
     return Mended(data, tuple(taken), left, report)
 
