@@ -38,6 +38,10 @@ EQUIVALENT: dict[str, str] = {
     "request: _ADDRESS_MAX_CHARACTERS = 256 -> 257": "an address is never as long as either",
     """request: _UNESCAPED = "-_.~$&+,/:;=@" -> '-_.~$&+,/:;=@~'""": "the tilde is in it already",
     "request: if _PLAIN_TARGET.fullmatch(target): -> never `_PLAIN_TARGET.fullmatch(target)`": _SHORTER,
+    "request: if len(agent) <= USER_AGENT_MAX_BYTES and agent.isascii(): -> "
+    "never `len(agent) <= USER_AGENT_MAX_BYTES and agent.isascii()`": _SHORTER,
+    "request: if not request.forwarded_for and not request.real_ip: -> "
+    "never `not request.forwarded_for and (not request.real_ip)`": _SHORTER,
     "record: if reference is None: -> never `reference is None`": _TYPES,
     """record: if not keeps_body and b'"Status"' not in body: -> """
     """never `not keeps_body and b'"Status"' not in body`""": _SHORTER,

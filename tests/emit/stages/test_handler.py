@@ -171,6 +171,8 @@ def test_impersonation_cannot_be_granted_after_the_answer() -> None:
     audited.respond(200, NOW_US)
     with pytest.raises(LifecycleError, match="impersonation granted"):
         audited.impersonate(UserInfo(username="bob"))
+    with pytest.raises(LifecycleError, match="body decoded"):
+        audited.body_read(b"{}")
 
 
 def test_what_is_kept_of_urls_is_bounded() -> None:

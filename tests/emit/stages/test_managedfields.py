@@ -60,3 +60,18 @@ def test_the_same_as_plain_python(body: dict[str, Any], is_list: bool) -> None:
         if isinstance(item, dict) and isinstance(item.get("metadata"), dict):
             item["metadata"].pop("managedFields", None)
     assert got == body
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"kind":"PodList","items":5,"x":"managedFields"}',
+        b'{"kind":"PodList","items":[5,null],"x":"managedFields"}',
+        b'{"kind":"Table","rows":[5,{"cells":["managedFields"]}]}',
+        b'{"kind":5,"metadata":"managedFields"}',
+        b'["managedFields"]',
+    ],
+)
+def test_bodies_of_another_shape_stay_as_they_are(body: bytes) -> None:
+    """What looks like a list or a Table and is none is left alone."""
+    assert without_managed_fields(body) == body
