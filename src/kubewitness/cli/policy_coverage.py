@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kubewitness.cli.answer import counted, say
 from kubewitness.cli.errors import ExitCode, UserError
 from kubewitness.cli.policy_files import accepted_with_bytes, add_version_argument
 from kubewitness.cli.render.choose import add_output_arguments, output_of, write_rows
@@ -245,6 +244,7 @@ def _rules_text(one: _Judged) -> Iterator[str]:
 
 def _fix(one: _Judged) -> None:
     """Put the rules of `plan_for` into the file, or say why not."""
+    from kubewitness.cli.answer import counted, say
     from kubewitness.policy.workshop.coverage import plan_for
     from kubewitness.policy.workshop.insert import InsertError, inserted
 

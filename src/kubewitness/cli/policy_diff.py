@@ -4,8 +4,6 @@ import argparse
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kubewitness.cli.answer import counted, say
-from kubewitness.cli.engine import open_log
 from kubewitness.cli.errors import ExitCode, UserError
 from kubewitness.cli.policy_prove import (
     add_parser,
@@ -52,6 +50,8 @@ class _Weighed:
 
     def rate(self, count: int) -> str:
         """Write a number of requests: a day, or in this log where that is too short."""
+        from kubewitness.cli.answer import counted
+
         if self.seconds < _LEAST_S:
             return f"{counted(count, 'request')} of this log"
         return f"{counted(round(count * _DAY_S / self.seconds), 'request')} a day"
@@ -97,6 +97,8 @@ def run_diff(args: argparse.Namespace) -> int:
 
 
 def _weigh(args: argparse.Namespace, old: "Policy", new: "Policy") -> _Weighed:
+    from kubewitness.cli.answer import say
+    from kubewitness.cli.engine import open_log
     from kubewitness.policy.workshop.weigh import weigh
 
     with open_log(args, stages="all") as log:

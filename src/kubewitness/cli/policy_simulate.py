@@ -5,8 +5,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kubewitness.cli.answer import say
-from kubewitness.cli.engine import Log, open_log
 from kubewitness.cli.errors import ExitCode, UserError
 from kubewitness.cli.policy_files import accepted, add_version_argument
 from kubewitness.cli.policy_traffic import add_flag_of_baseline, count_traffic, not_negative
@@ -14,6 +12,7 @@ from kubewitness.cli.render.choose import add_output_arguments, output_of
 from kubewitness.cli.sources import add_source_arguments, tell
 
 if TYPE_CHECKING:
+    from kubewitness.cli.engine import Log
     from kubewitness.cli.policy_simulation import Report
     from kubewitness.policy.workshop.costs import Price
 
@@ -75,6 +74,8 @@ def _add_cost_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Count, judge and print."""
+    from kubewitness.cli.engine import open_log
+
     if args.new == "-" and (not args.sources or "-" in args.sources):
         raise UserError("the policy and the log cannot both come from standard input")
     new = accepted(args.new, args.server_version)
@@ -108,8 +109,10 @@ def _print(report: "Report", args: argparse.Namespace) -> None:
             write_text(report, output_of(args), args.limit)
 
 
-def _tell(report: "Report", log: Log) -> None:
+def _tell(report: "Report", log: "Log") -> None:
     """Say on standard error what the log cannot know."""
+    from kubewitness.cli.answer import say
+
     events = log.facts().events
     if not events:
         say("no events were read: nothing to simulate")

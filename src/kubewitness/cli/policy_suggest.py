@@ -4,8 +4,6 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from kubewitness.cli.answer import say
-from kubewitness.cli.engine import open_log
 from kubewitness.cli.errors import ExitCode, UserError
 from kubewitness.cli.policy_coverage import shipped_techniques
 from kubewitness.cli.policy_files import accepted, add_version_argument, read_bytes
@@ -69,6 +67,8 @@ def add_subcommand(subparsers: "argparse._SubParsersAction[argparse.ArgumentPars
 
 def run(args: argparse.Namespace) -> int:
     """Count, judge, plan and print."""
+    from kubewitness.cli.answer import say
+    from kubewitness.cli.engine import open_log
     from kubewitness.policy.prove.answer import TooHardError
     from kubewitness.policy.workshop.suggest import INTEREST, Judge, candidates, plan
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from xml.sax.saxutils import quoteattr
 
 from kubewitness.cli.errors import ExitCode, UserError
 from kubewitness.cli.policy_files import accepted, add_version_argument, read_bytes
@@ -174,4 +173,6 @@ def _counts(one: _Tested) -> tuple[int, int]:
 
 
 def _attribute(text: str) -> str:
+    from xml.sax.saxutils import quoteattr
+
     return quoteattr(printable(text))

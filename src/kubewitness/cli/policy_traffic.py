@@ -4,16 +4,16 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from kubewitness.cli.engine import Log
 from kubewitness.cli.errors import UserError
 from kubewitness.cli.progress import Progress
 
 if TYPE_CHECKING:
+    from kubewitness.cli.engine import Log
     from kubewitness.policy.shapes import Traffic
     from kubewitness.policy.types import Policy
 
 
-def count_traffic(log: Log, policies: Sequence["Policy"]) -> "Traffic":
+def count_traffic(log: "Log", policies: Sequence["Policy"]) -> "Traffic":
     """Count the shapes of a log in one pass."""
     from kubewitness.look.query.shape_sql import shape_sql, traffic_of, weights_of
     from kubewitness.policy.shapes import interest_of

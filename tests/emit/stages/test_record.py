@@ -252,3 +252,18 @@ def test_annotations_are_text() -> None:
     audited.finish(NOW_US)
     assert server.sink[-1].annotations == {"k\ufffd": "v\ufffd"}
     assert '"k\ufffd":"v\ufffd"'.encode() in wire.line(server.sink[-1])
+
+
+@pytest.mark.parametrize(
+    "user", [UserInfo(username="a\udcff", groups=("g",)), UserInfo(username="a", groups=("g\udcff",))]
+)
+def test_a_plain_user_is_text_too(user: UserInfo) -> None:
+    """Without uid and extra there is a shorter way, which must see the same."""
+    server = Server()
+    audited = server.receive()
+    audited.impersonate(user)
+    audited.respond(200, NOW_US)
+    audited.finish(NOW_US)
+    assert server.sink[-1].impersonated_user == UserInfo(
+        username=(user.username or "").replace("\udcff", "\ufffd"), groups=(user.groups[0].replace("\udcff", "\ufffd"),)
+    )

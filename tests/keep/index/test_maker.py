@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from kubewitness._kit.files import DiskDirectory
-from kubewitness.keep.index.maker import FORGET_AFTER_S, IndexMaker, Table, Tabulated
+from kubewitness.keep.index.maker import FORGET_AFTER_S, IndexMaker
 from kubewitness.keep.index.manifest import Entry, Manifest, parse_manifest, read_manifest
+from kubewitness.keep.index.table import Table, Tabulated
 from kubewitness.keep.store.log import Batch, ClusterLog
 from kubewitness.keep.store.segment import Block
 

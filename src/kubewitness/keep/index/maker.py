@@ -12,7 +12,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
@@ -28,6 +27,7 @@ from kubewitness.keep.index.manifest import (
     parse_manifest,
     write_manifest,
 )
+from kubewitness.keep.index.table import Table, Tabulated
 from kubewitness.keep.store.log import SEGMENTS
 from kubewitness.keep.store.reader import Lost, Tail
 from kubewitness.keep.store.segment import Block
@@ -40,22 +40,6 @@ _FULL = 0.5
 """A file with this share of the largest size is left alone."""
 _SMALL_FILES = 12
 _RUNG = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A Parquet file that was made, and its entry, in which the path is still only the folder."""
-
-    entry: Entry
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Tabulated:
-    """What became of some Events: files, one an hour, and those that have no row."""
-
-    tables: Sequence[Table]
-    unread: Sequence[Unread]
 
 
 class Tabulator(Protocol):

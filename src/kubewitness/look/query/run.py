@@ -27,7 +27,6 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from kubewitness.event.fields import by_column, by_path
 from kubewitness.look.query.account import Account
 from kubewitness.look.query.lockdown import QueryError, check_select, engine_errors, locked, seal, tidy
-from kubewitness.look.query.prefilter import Picker
 from kubewitness.look.query.relation import ENVELOPE, FILLED_LATER, SAME_IN_EVERY_STAGE, WIRE_PATHS, Key, Relation
 from kubewitness.look.query.relation_names import (
     ALIASES,
@@ -49,6 +48,7 @@ if TYPE_CHECKING:
 
     from kubewitness.event.expr import Expr
     from kubewitness.look.query.find import Found
+    from kubewitness.look.query.prefilter import Picker
 
 Weights = Mapping[str, tuple[str, str]]
 """Numbers by name: SQL over the raw line (`json`, `requestObject`, `responseObject`), and over columns of a store."""
@@ -75,7 +75,7 @@ class Events:
         inputs: Sequence[Input],
         cluster: str | None = None,
         memory_bytes: int = MEMORY_BYTES,
-        picker: Picker | None = None,
+        picker: "Picker | None" = None,
     ) -> None:
         self.inputs = list(inputs)
         self._cluster = cluster
@@ -83,7 +83,7 @@ class Events:
         self._memory_bytes = memory_bytes
         self._files = BlockFiles()
         self._scan: Scan | None = None
-        self._picker = Picker(self.inputs) if picker is None else picker
+        self._made_picker = picker
 
     def __enter__(self) -> Self:
         return self
@@ -96,7 +96,17 @@ class Events:
     def close(self) -> None:
         """Give memory and files back."""
         self._files.close()
-        self._picker.close()
+        if self._made_picker is not None:
+            self._made_picker.close()
+
+    @property
+    def _picker(self) -> "Picker":
+        """What searches for lines that can match; loaded where there are lines to search."""
+        if self._made_picker is None:
+            from kubewitness.look.query.prefilter import Picker
+
+            self._made_picker = Picker(self.inputs)
+        return self._made_picker
 
     def interrupt(self) -> None:
         """Stop the question that is being answered. May be called from another thread."""

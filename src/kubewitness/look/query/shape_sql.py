@@ -101,7 +101,8 @@ def shape_sql(interest: Interest, *, is_store: bool = False) -> str:
         f"UNION ALL SELECT -1 AS kind_of, {nothing}, sum(n)::BIGINT AS events, {sizes}, "
         "min(a), max(b), max(n), count(*) "
         "FROM (SELECT count(*) AS n, min(received) AS a, max(coalesce(stage_time, received)) AS b "
-        "FROM events GROUP BY date_trunc('minute', coalesce(stage_time, received)))"
+        "FROM events GROUP BY date_trunc('minute', coalesce(stage_time, received))) "
+        "ORDER BY ALL"  # the same log gives the same report, whichever thread was first
     )
 
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from kubewitness.event.fields import FIELDS
-from kubewitness.keep.index.maker import Table, Tabulated
 from kubewitness.keep.index.manifest import Entry, Unread
+from kubewitness.keep.index.table import Table, Tabulated
 from kubewitness.keep.seal.leaf import Kept
 from kubewitness.keep.seal.leaf_cut import MEMBERS, Group
 from kubewitness.keep.store.doors import dialect_of
