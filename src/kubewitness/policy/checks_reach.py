@@ -219,7 +219,7 @@ def _plainly(context: Context) -> Iterator[Finding]:
 def end(context: Context) -> Iterator[Finding]:
     """Find policies that say nothing of the rest."""
     policy = context.policy
-    if policy is None:
+    if policy is None or any(is_catch_all(rule) for rule in context.raw.rules):
         return
     unmatched = _unmatched(policy)
     if unmatched is None:

@@ -362,8 +362,9 @@ def stages(context: Context) -> Iterator[Finding]:
     ]
     if context.mode is Mode.BLOCKING_STRICT:
         wanted.append(("KW316", Stage.REQUEST_RECEIVED, [(PolicyRule(Level.NONE),)]))
+    omitted = frozenset(stage for _, decision in found.rules for stage in decision.omit_stages)
     for code, stage, topics in wanted:
-        for decided in asked(context, topics):
+        for decided in asked(context, topics) if stage in omitted else ():
             index = decided.rule_index
             decision = found.no_match if index is None else found.rules[index][1]
             path = _stage_path(context, stage, index)
