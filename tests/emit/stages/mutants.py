@@ -42,6 +42,7 @@ EQUIVALENT: dict[str, str] = {
     "never `len(agent) <= USER_AGENT_MAX_BYTES and agent.isascii()`": _SHORTER,
     "request: if not request.forwarded_for and not request.real_ip: -> "
     "never `not request.forwarded_for and (not request.real_ip)`": _SHORTER,
+    """record: return b"" -> return None""": "an empty body and none are both no body",
     "record: if reference is None: -> never `reference is None`": _TYPES,
     """record: if not keeps_body and b'"Status"' not in body: -> """
     """never `not keeps_body and b'"Status"' not in body`""": _SHORTER,

@@ -267,3 +267,12 @@ def test_a_plain_user_is_text_too(user: UserInfo) -> None:
     assert server.sink[-1].impersonated_user == UserInfo(
         username=(user.username or "").replace("\udcff", "\ufffd"), groups=(user.groups[0].replace("\udcff", "\ufffd"),)
     )
+
+
+def test_extra_alone_makes_a_user_no_plain_one() -> None:
+    """Its keys and values are mended, and an empty one is absent."""
+    for extra, recorded in (({"k\udcff": ("v",)}, {"k\ufffd": ("v",)}), ({}, None)):
+        server = Server()
+        user = UserInfo(username="a", groups=("g",), extra=extra)
+        assert server.auditor.receive(Request("GET", PODS), user, NOW_US, "fresh") is not None
+        assert server.sink[0].user == UserInfo(username="a", groups=("g",), extra=recorded)
