@@ -69,6 +69,7 @@ def test_the_same_as_plain_python(body: dict[str, Any], is_list: bool) -> None:
         b'{"kind":"PodList","items":[5,null],"x":"managedFields"}',
         b'{"kind":"Table","rows":[5,{"cells":["managedFields"]}]}',
         b'{"kind":5,"metadata":"managedFields"}',
+        b'{"kind":5,"items":[],"x":"managedFields"}',
         b'["managedFields"]',
     ],
 )
