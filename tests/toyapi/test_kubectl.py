@@ -145,7 +145,8 @@ def test_an_exec_is_a_get_that_switches_protocols(server: Running, capsys: pytes
     """kubectl exec speaks WebSocket: verb get, code 101, three stages, the command in the URL; who finds it."""
     server.kubectl("run", "shell", "--image=x")
     assert server.kubectl("exec", "shell", "--", "cat", "/etc/shadow").stdout == "shell was told: cat /etc/shadow\n"
-    execs = [event for event in server.events() if event.get("objectRef", {}).get("subresource") == "exec"]
+    shown = [event for event in server.events() if event.get("objectRef", {}).get("name") == "shell"]
+    execs = [event for event in shown if event["objectRef"].get("subresource") == "exec"]
     assert [(event["stage"], event["verb"], event.get("responseStatus", {}).get("code")) for event in execs] == [
         ("RequestReceived", "get", None),
         ("ResponseStarted", "get", 101),

@@ -1,7 +1,7 @@
 """
 Change the rules of `emit/stages` one at a time and see whether a test fails: `python -m tests.emit.stages.mutants`.
 
-    python -m tests.emit.stages.mutants [--only record] [--every 7] [--jobs 2]
+    python -m tests.emit.stages.mutants [--only record] [--every 7] [--offset 3] [--jobs 2]
 
 A mutant is a module with one comparison, condition, constant, argument, statement or result changed. Each is run in a
 process of its own against the tests of this folder; one that no test notices is printed, unless it stands in
@@ -252,9 +252,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="")
     parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--offset", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1)
     args = parser.parse_args()
-    count, left = survivors(args.only, args.every, 0, args.jobs, lambda key: print(key, flush=True))  # noqa: T201
+    count, left = survivors(args.only, args.every, args.offset, args.jobs, lambda key: print(key, flush=True))  # noqa: T201
     print(f"{count} mutants, {len(left)} not noticed")  # noqa: T201
     return 1 if left else 0
 
