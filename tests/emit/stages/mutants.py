@@ -56,6 +56,8 @@ EQUIVALENT: dict[str, str] = {
     "request: if not request.forwarded_for and not request.real_ip: -> "
     "never `not request.forwarded_for and (not request.real_ip)`": _SHORTER,
     """record: return b"" -> return None""": "an empty body and none are both no body",
+    "record: stage_timestamp=self.received if stage is Stage.REQUEST_RECEIVED else time_text(at_us), -> "
+    "always time_text(at_us)": _SHORTER,
     "record: if reference is None: -> never `reference is None`": _TYPES,
     """record: if not keeps_body and b'"Status"' not in body: -> """
     """never `not keeps_body and b'"Status"' not in body`""": _SHORTER,
