@@ -30,6 +30,12 @@ _CODEC = "Python reads the name of the encoding all the same"
 _TYPES = "cannot be otherwise there; it tells the type checker so"
 EQUIVALENT: dict[str, str] = {
     "handler: SUBJECTS_MAX = 1024 -> 1025": _SIZE,
+    "handler: find = self._find[len(request.target) > SUBJECT_MAX_CHARACTERS] -> "
+    "len(request.target) >= SUBJECT_MAX_CHARACTERS": _SIZE,
+    "handler: self._advance(Happening.STORE_REFUSED) -> without `self._advance(Happening.STORE_REFUSED)`": (
+        "nobody gets hold of a request that was refused; the step stands for the table"
+    ),
+    """handler: digits = str(fraction).zfill(len(str(unit)) - 1).rstrip("0") -> '0~'""": "no digit is a tilde",
     "lifecycle: __hash__ = object.__hash__ -> without `__hash__ = object.__hash__`": _SHORTER,
     "handler: SUBJECT_MAX_CHARACTERS = 1024 -> 1025": _SIZE,
     """record: if is_plain and f"{user.username}{''.join(user.groups or ())}".isascii(): -> """
