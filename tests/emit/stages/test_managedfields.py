@@ -65,6 +65,7 @@ def test_the_same_as_plain_python(body: dict[str, Any], is_list: bool) -> None:
 @pytest.mark.parametrize(
     "body",
     [
+        b'{"metadata":{"name":"a"}}',
         b'[{"metadata":{"managedFields":[1]}}]',
         b'{"metadata":{"managedFields":[1]}',
         b'{"kind":"PodList","items":5,"x":"managedFields"}',
