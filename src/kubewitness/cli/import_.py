@@ -7,9 +7,7 @@ no Event is kept in the quarantine with its place, and told.
 
 import argparse
 import json
-import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kubewitness.cli.answer import counted, say
@@ -17,6 +15,7 @@ from kubewitness.cli.errors import ExitCode, UserError
 from kubewitness.cli.interrupt import stopping
 from kubewitness.cli.progress import Progress
 from kubewitness.cli.sources import Place, SourceReport, damage_lines, sources_of
+from kubewitness.cli.store import add_target_arguments, target_of
 
 if TYPE_CHECKING:
     from kubewitness.assembly.importing import Imported
@@ -44,38 +43,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_target_arguments(parser)
     parser.add_argument("--show-damage", action="store_true", help="list every place that is no event")
     parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="how to tell what was done")
-
-
-def add_target_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add --data, --cluster and --keys of a store that is written to."""
-    group = parser.add_argument_group("store")
-    group.add_argument(
-        "--data",
-        metavar="DIR",
-        default=os.environ.get("KUBEWITNESS_DATA"),
-        help="the data directory, made if it is not there (default: KUBEWITNESS_DATA)",
-    )
-    group.add_argument(
-        "--cluster",
-        metavar="NAME",
-        default=os.environ.get("KUBEWITNESS_CLUSTER"),
-        help="the cluster the events are of (default: KUBEWITNESS_CLUSTER)",
-    )
-    group.add_argument("--keys", metavar="DIR", help="where the keys are (default: DIR.keys beside the data)")
-
-
-def target_of(args: argparse.Namespace) -> tuple[Path, Path, str]:
-    """Give data directory, key directory and cluster. Raises UserError for what is not named."""
-    from kubewitness.keep.store.layout import default_keys
-
-    if not args.data:
-        raise UserError("no data directory: name one with --data DIR, or set KUBEWITNESS_DATA")
-    if not args.cluster:
-        raise UserError("no cluster: say with --cluster NAME whose events these are")
-    if args.cluster.startswith("_"):
-        raise UserError(f"--cluster {args.cluster}: names that begin with _ are our own")
-    data = Path(args.data).absolute()
-    return data, Path(args.keys) if args.keys else default_keys(data), args.cluster
 
 
 def run(args: argparse.Namespace) -> int:

@@ -14,23 +14,45 @@ if TYPE_CHECKING:
 
 def add_store_arguments(parser: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
     """Add the flags that name a data directory and a cluster."""
+    return _add_arguments(
+        parser,
+        data="the data directory of `serve` (default: KUBEWITNESS_DATA)",
+        cluster="the cluster (default: KUBEWITNESS_CLUSTER, or the only one there)",
+        keys="where the keys of the data directory are (default: DIR.keys beside it)",
+    )
+
+
+def add_target_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add --data, --cluster and --keys of a store that is written to."""
+    _add_arguments(
+        parser,
+        data="the data directory, made if it is not there (default: KUBEWITNESS_DATA)",
+        cluster="the cluster the events are of (default: KUBEWITNESS_CLUSTER)",
+        keys="where the keys are (default: DIR.keys beside the data)",
+    )
+
+
+def _add_arguments(parser: argparse.ArgumentParser, *, data: str, cluster: str, keys: str) -> "argparse._ArgumentGroup":
+    """Add the three flags, each explained so."""
     group = parser.add_argument_group("store")
-    group.add_argument(
-        "--data",
-        metavar="DIR",
-        default=os.environ.get("KUBEWITNESS_DATA"),
-        help="the data directory of `serve` (default: KUBEWITNESS_DATA)",
-    )
-    group.add_argument(
-        "--cluster",
-        metavar="NAME",
-        default=os.environ.get("KUBEWITNESS_CLUSTER"),
-        help="the cluster (default: KUBEWITNESS_CLUSTER, or the only one there)",
-    )
-    group.add_argument(
-        "--keys", metavar="DIR", help="where the keys of the data directory are (default: DIR.keys beside it)"
-    )
+    group.add_argument("--data", metavar="DIR", default=os.environ.get("KUBEWITNESS_DATA"), help=data)
+    group.add_argument("--cluster", metavar="NAME", default=os.environ.get("KUBEWITNESS_CLUSTER"), help=cluster)
+    group.add_argument("--keys", metavar="DIR", help=keys)
     return group
+
+
+def target_of(args: argparse.Namespace) -> tuple[Path, Path, str]:
+    """Give data directory, key directory and cluster. Raises UserError for what is not named."""
+    from kubewitness.keep.store.layout import default_keys
+
+    if not args.data:
+        raise UserError("no data directory: name one with --data DIR, or set KUBEWITNESS_DATA")
+    if not args.cluster:
+        raise UserError("no cluster: say with --cluster NAME whose events these are")
+    if args.cluster.startswith("_"):
+        raise UserError(f"--cluster {args.cluster}: names that begin with _ are our own")
+    data = Path(args.data).absolute()
+    return data, Path(args.keys) if args.keys else default_keys(data), args.cluster
 
 
 def data_of(args: argparse.Namespace) -> "DataDir":

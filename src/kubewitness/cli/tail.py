@@ -11,8 +11,8 @@ from pathlib import Path
 
 from kubewitness.cli.answer import counted, say
 from kubewitness.cli.errors import ExitCode, UserError
-from kubewitness.cli.import_ import add_target_arguments, target_of
 from kubewitness.cli.interrupt import stopping
+from kubewitness.cli.store import add_target_arguments, target_of
 
 HELP = """Bring the log file of a kube-apiserver into a store as it is written; ends with Ctrl-C or SIGTERM.
 
