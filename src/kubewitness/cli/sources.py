@@ -9,8 +9,9 @@ import argparse
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from kubewitness.cli.errors import ExitCode, UserError
 from kubewitness.cli.render.printable import fit, printable
@@ -23,8 +24,7 @@ _EXCERPT_CELLS = 60
 STDIN = "-"
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """One piece of input that is not an event: where it stands and why it was not taken."""
 
     source: str
@@ -34,8 +34,7 @@ class Place:
     excerpt: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class SourceReport:
+class SourceReport(msgspec.Struct, frozen=True):
     """What one file turned out to be. `places` may hold fewer than `damaged` counts."""
 
     source: str

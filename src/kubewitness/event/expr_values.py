@@ -10,7 +10,6 @@ import functools
 import ipaddress
 import json
 import re
-from dataclasses import dataclass
 from typing import TypeAlias
 from urllib.parse import unquote_to_bytes
 
@@ -20,8 +19,7 @@ from kubewitness.event import microtime
 from kubewitness.event.types import AuthenticationMetadata, Event, ObjectReference, ResponseStatus, UserInfo
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(msgspec.Struct, frozen=True):
     """The envelope of an Event: what we know about its bytes. `redacted` names the members blanked or never written."""
 
     cluster: str | None = None

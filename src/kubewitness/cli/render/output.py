@@ -10,8 +10,9 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TextIO
+
+import msgspec
 
 from kubewitness.cli.render.values import Tone
 
@@ -23,11 +24,10 @@ def _stdout() -> TextIO:
     return sys.stdout
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(msgspec.Struct, frozen=True):
     """One destination and what it can show."""
 
-    stream: TextIO = field(default_factory=_stdout)
+    stream: TextIO = msgspec.field(default_factory=_stdout)
     width: int = _DEFAULT_WIDTH
     has_colour: bool = False
     has_headers: bool = True

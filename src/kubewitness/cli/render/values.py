@@ -9,8 +9,9 @@ import enum
 import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
+
+import msgspec
 
 
 class Unknown(enum.Enum):
@@ -40,8 +41,7 @@ class Tone(enum.Enum):
     STRONG = "strong"
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(msgspec.Struct, frozen=True):
     """One column: its heading in tables, its name in data, and how it behaves in a narrow terminal."""
 
     title: str

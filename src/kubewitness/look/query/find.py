@@ -12,7 +12,8 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from kubewitness.event import expr_values as values
 from kubewitness.event.decode import EventError, decode
@@ -40,8 +41,7 @@ _DOUBTFUL = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 _TEXTS = tuple(path for path in values.ATTRIBUTES if path.partition(".")[0] in {"verb", "user", "objectRef"})
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(msgspec.Struct, frozen=True):
     """An Event that matches, its exact bytes, and what is known about them."""
 
     event: Event
@@ -49,8 +49,7 @@ class Hit:
     context: Context
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(msgspec.Struct, frozen=True):
     """What matches, in the order of time, and the account of how it was found."""
 
     hits: Sequence[Hit]
@@ -61,8 +60,7 @@ class _OddError(Exception):
     """A line that the engine has to look at."""
 
 
-@dataclass(slots=True)
-class _Row:
+class _Row(msgspec.Struct):
     """A candidate: 1 matches, 2 is unknown, 0 does not or is no longer the latest stage."""
 
     hit: Hit

@@ -233,7 +233,7 @@ class Scan:
             self._forget(one)
             fresh = FileAccount(account.name)
             self._rescue_all(one, fresh)
-            for name in FileAccount.__slots__:
+            for name in FileAccount.__struct_fields__:
                 setattr(account, name, getattr(fresh, name))
             return False
         return True

@@ -11,7 +11,6 @@ import os
 import stat
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -30,8 +29,7 @@ class SourceError(Exception):
     """A source argument that cannot be read; the text names it and says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Input:
+class Input(msgspec.Struct, frozen=True):
     """One input: how people call it, where its bytes are, and what they look like."""
 
     name: str
