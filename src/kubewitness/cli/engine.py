@@ -91,17 +91,15 @@ class Log:
         self._condition = conditions(PLAIN if self._is_plain else expr_logic.NO_FACTS)
         self._stages = stages
         self._account = Account()
-        self._stack = ExitStack()
         self._read_before = _bytes_read()
 
     def __enter__(self) -> Self:
-        self._stack.callback(self._source.close)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stack.close()
+        self._source.close()
 
     def fraction(self) -> float | None:
         """How far the reading of the present question is, 0 to 1; None while nobody knows."""

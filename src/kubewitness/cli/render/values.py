@@ -7,7 +7,6 @@ A row is a tuple of plain values beside a tuple of `Column`s. `None` is "the log
 
 import enum
 import json
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -89,6 +88,8 @@ def text_of(value: object) -> str:
 
 def command_text(value: object) -> str:
     """Write an argument vector as one would type it."""
+    import shlex
+
     return shlex.join(map(text_of, value)) if isinstance(value, list | tuple) else text_of(value)
 
 
