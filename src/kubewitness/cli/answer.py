@@ -8,7 +8,6 @@ from kubewitness.cli.errors import ExitCode
 from kubewitness.cli.render.printable import printable
 from kubewitness.cli.render.values import rfc3339
 from kubewitness.cli.sources import tell
-from kubewitness.cli.spelling import misspelt
 
 # More reasons than this are not read.
 _REASONS = 4
@@ -36,6 +35,8 @@ def conclude(log: Log, args: argparse.Namespace, *, found: int) -> int:
             say(f"0 found in {counted(facts.events, 'event')} of {files}{_span(log)}")
         else:
             say(f"0 found in {files}")
+        from kubewitness.cli.spelling import misspelt
+
         for sentence in misspelt(args, log.has):
             say(sentence)
     if not facts.is_all_checked:

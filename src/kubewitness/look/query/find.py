@@ -15,8 +15,9 @@ from collections.abc import Hashable, Iterable, Sequence
 
 import msgspec
 
+from kubewitness._kit import lazy
 from kubewitness.event import expr_values as values
-from kubewitness.event.decode import EventError, decode
+from kubewitness.event.decode_strict import EventError, decode
 from kubewitness.event.derive import expand
 from kubewitness.event.expr import Expr, paths
 from kubewitness.event.expr_logic import nullness, simplify, truth
@@ -27,7 +28,7 @@ from kubewitness.event.types import Event
 from kubewitness.look.query.account import Account, FileAccount
 from kubewitness.look.query.generate import function
 from kubewitness.look.query.prefilter import Picks
-from kubewitness.look.query.relation import FILLED_LATER, REQUEST_KEY, SAME_IN_EVERY_STAGE
+from kubewitness.look.query.same_request import FILLED_LATER, REQUEST_KEY, SAME_IN_EVERY_STAGE
 from kubewitness.look.query.source import Input
 
 _MOST_BYTES = 4 << 20  # of lines; beyond, the engine is as fast
@@ -35,7 +36,7 @@ _API_VERSION = "audit.k8s.io/v1"
 _SPACE = b" \t\r\n\v\f"
 _TIME_LENGTH = 27
 _FIRST_CODE, _LAST_CODE = 100, 999
-_LIKE_NO_TEXT = re.compile(r"[\[{].*|true|false|[-+0-9.eE_\s]+", re.DOTALL)
+_LIKE_NO_TEXT = lazy.pattern(r"[\[{].*|true|false|[-+0-9.eE_\s]+", re.DOTALL)
 # characters that a line of JSON may name and that engines disagree about
 _DOUBTFUL = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 _TEXTS = tuple(path for path in values.ATTRIBUTES if path.partition(".")[0] in {"verb", "user", "objectRef"})
@@ -172,7 +173,7 @@ def _is_time(text: str | None) -> bool:
 
 def _is_like_no_text(value: object) -> bool:
     """Say whether a value read as text could have been a number, a truth value, a list or an object."""
-    return isinstance(value, str) and _LIKE_NO_TEXT.fullmatch(value) is not None
+    return isinstance(value, str) and _LIKE_NO_TEXT().fullmatch(value) is not None
 
 
 def _in_time(row: _Row) -> tuple[tuple[bool, int], ...]:
