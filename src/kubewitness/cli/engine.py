@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from kubewitness.event.expr_values import Context
     from kubewitness.event.types import Event
     from kubewitness.look.query.find import Found
-    from kubewitness.look.query.prefilter import Picker, Picks
+    from kubewitness.look.query.picks import Picks
+    from kubewitness.look.query.prefilter import Picker
     from kubewitness.look.query.run import Answer, Events, Weights
 
 Stages: TypeAlias = Literal["latest", "all"]

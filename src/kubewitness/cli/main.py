@@ -62,7 +62,7 @@ _SUMMARY = "The Kubernetes audit log as evidence: who did what, when, from where
 # What DuckDB raises when Ctrl-C reaches it inside a query: a bare RuntimeError with this text.
 _DUCKDB_INTERRUPTED = "Query interrupted"
 _INTERRUPTED = 130
-_YOUNG_OBJECTS = 10_000
+_YOUNG_OBJECTS = 50_000
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -7,7 +7,6 @@ the same in DuckDB's words and is tested against them.
 
 import enum
 import functools
-import json
 import re
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -172,6 +171,8 @@ def _number(digits: str) -> int | float:
 
 def _load(body: msgspec.Raw) -> object:
     """Read a body; None for one that is nested too deep to be read."""
+    import json
+
     try:
         return json.loads(bytes(body), object_pairs_hook=_first_wins, parse_int=_number)
     except (RecursionError, ValueError):

@@ -25,7 +25,7 @@ _FIRST_US = (1 - _EPOCH_DAYS) * DAY_US
 _LAST_US = (date(9999, 12, 31).toordinal() + 1 - _EPOCH_DAYS) * DAY_US - 1
 
 _DATE = r"(\d{4})-(\d\d)-(\d\d)"
-_RFC3339 = re.compile(_DATE + r"[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:([Zz])|([+-])(\d\d):(\d\d))", re.ASCII)
+_RFC3339 = lazy.pattern(_DATE + r"[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:([Zz])|([+-])(\d\d):(\d\d))", re.ASCII)
 _DAY = lazy.pattern(_DATE, re.ASCII)
 _LOCAL_MINUTE = lazy.pattern(_DATE + r"[Tt ](\d\d):(\d\d)(?::(\d\d))?", re.ASCII)
 
@@ -48,7 +48,7 @@ class TimeError(ValueError):
 
 def parse(text: str) -> int:
     """Read an RFC 3339 time. Raises TimeError."""
-    match = _RFC3339.fullmatch(text)
+    match = _RFC3339().fullmatch(text)
     if match is None:
         raise _not_a_time(text)
     year, month, day, hour, minute, second, fraction, _zulu, sign, zone_hour, zone_minute = match.groups()
@@ -132,7 +132,7 @@ def parse_when(text: str, now: int, *, is_end: bool = False) -> int:
     minute = _LOCAL_MINUTE().fullmatch(stripped)
     if minute is not None:
         return parse(f"{stripped}Z" if minute[6] else f"{stripped}:00Z")
-    if _RFC3339.fullmatch(stripped):
+    if _RFC3339().fullmatch(stripped):
         return parse(stripped)
     try:
         span = parse_duration(stripped.removesuffix(" ago"))

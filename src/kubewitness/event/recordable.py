@@ -15,7 +15,7 @@ from functools import cache
 import msgspec
 
 from kubewitness.event.derive import DERIVED, REFUSED_IMPERSONATION, UNNAMED, expand
-from kubewitness.event.envelopes import not_given
+from kubewitness.event.dialects import not_given
 from kubewitness.event.expr import (
     FALSE,
     TRUE,

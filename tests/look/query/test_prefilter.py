@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from kubewitness.look.query import linesearch, prefilter
+from kubewitness.look.query import linesearch, picks
 from kubewitness.look.query.run import open_events
 from kubewitness.look.query.sql import unknown, where
 from kubewitness.look.query.syntax import filter_of
@@ -30,12 +30,12 @@ QUESTIONS: list[dict[str, list[str]]] = [
 @pytest.fixture(params=["rg", "strstr", "python"])
 def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Search with `rg` where there is one, with the C library, and with neither."""
-    monkeypatch.setattr(prefilter, "_RG_BYTES_S", float("inf"))
+    monkeypatch.setattr(picks, "_RG_BYTES_S", float("inf"))
     if request.param != "rg":
-        monkeypatch.setattr(prefilter, "which", lambda _: None)
+        monkeypatch.setattr(picks, "which", lambda _: None)
     if request.param == "python":
-        monkeypatch.setattr(linesearch, "LIBRARY", None)
-    monkeypatch.setattr(prefilter, "_SELECTIVE", 0.5)
+        monkeypatch.setattr(linesearch, "STRSTR", None)
+    monkeypatch.setattr(picks, "_SELECTIVE", 0.5)
 
 
 def escaped(text: str, chooser: random.Random) -> str:
@@ -181,7 +181,7 @@ def test_candidates_are_all_lines_with_the_text(tmp_path: Path, lines: list[byte
     old = linesearch.PIECE_BYTES
     linesearch.PIECE_BYTES = 64
     try:
-        found = prefilter.candidates(str(path), frozenset({b"needle"}))
+        found = picks.candidates(str(path), frozenset({b"needle"}))
     finally:
         linesearch.PIECE_BYTES = old
     assert found is not None

@@ -6,7 +6,6 @@ A row is a tuple of plain values beside a tuple of `Column`s. `None` is "the log
 """
 
 import enum
-import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -114,5 +113,7 @@ def plain(value: object) -> object:
 
 def json_text(value: object, *, indent: int | None = None) -> str:
     """Write a value as JSON in ASCII, so that it can be shown anywhere and means the same."""
+    import json
+
     separators = (",", ":") if indent is None else None
     return json.dumps(plain(value), indent=indent, separators=separators).replace("\x7f", "\\u007f")

@@ -27,7 +27,7 @@ from kubewitness.event.items import KUBE_APISERVER
 from kubewitness.event.types import Event
 from kubewitness.look.query.account import Account, FileAccount
 from kubewitness.look.query.generate import function
-from kubewitness.look.query.prefilter import Picks
+from kubewitness.look.query.picks import Picks
 from kubewitness.look.query.same_request import FILLED_LATER, REQUEST_KEY, SAME_IN_EVERY_STAGE
 from kubewitness.look.query.source import Input
 

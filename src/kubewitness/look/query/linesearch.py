@@ -3,7 +3,7 @@ Find the lines of files that hold one of some texts, at the speed of memory.
 
 `LineSearch` runs in processes of its own, one a processor, while this one goes on; they take pieces of the files from
 a common list until it is empty. A file is mapped, and a piece looked through while it is in the processor's cache, by
-the C library's `strstr`, which compares 32 or 64 bytes at once. Where that meets a zero byte or is not to be had,
+the C library's `strstr`, which compares up to 64 bytes at once. Where that meets a zero byte or is not to be had,
 Python searches. Processes, because Python lets one thread at a time run, and because somebody who cuts a mapped file
 short kills who reads it: a helper, then, and the answer is that nothing could be found out.
 """
@@ -14,7 +14,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 Span = tuple[int, int]
@@ -38,27 +38,17 @@ class Texts(NamedTuple):
     escapes: tuple[bytes, ...]
 
 
-class _C(NamedTuple):
-    """Functions of the C library."""
-
-    strstr: "ctypes._NamedFuncPointer"
-    strlen: "ctypes._NamedFuncPointer"
-
-
-def _library() -> _C | None:
+def _strstr() -> "Callable[[int, bytes], int | None] | None":
     try:
-        library = ctypes.CDLL(None)
-        found = _C(library.strstr, library.strlen)
+        function = ctypes.CDLL(None).strstr
     except (OSError, AttributeError, TypeError):
         return None
-    found.strstr.restype = ctypes.c_void_p
-    found.strstr.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
-    found.strlen.restype = ctypes.c_size_t
-    found.strlen.argtypes = [ctypes.c_void_p]
-    return found
+    function.restype = ctypes.c_void_p
+    function.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
+    return function
 
 
-LIBRARY = _library()
+STRSTR = _strstr()
 
 
 class Finder:
@@ -67,41 +57,43 @@ class Finder:
     def __init__(self, buffer: bytearray | mmap.mmap, texts: Texts) -> None:
         self._buffer = buffer
         self._texts = texts
-        self._base = ctypes.addressof(ctypes.c_char.from_buffer(buffer)) if LIBRARY and buffer else 0
-        self._library: _C | None = None
+        self._base = ctypes.addressof(ctypes.c_char.from_buffer(buffer)) if STRSTR and buffer else 0
 
     def lines(self, start: int, end: int) -> list[Span]:
         """Give the candidates between the beginning of a line and the end of one, in order."""
         spans: dict[int, int] = {}
-        has_end = start < end and self._buffer[end - 1] == _NEWLINE[0]
-        if LIBRARY is not None and has_end:
-            self._buffer[end - 1] = 0  # where strstr stops; a mapped file itself is not changed
-            if LIBRARY.strlen(self._base + start) == end - 1 - start:
-                self._library = LIBRARY
         for text in self._texts.plain:
             self._collect(text, start, end, spans)
         for text in self._texts.escapes:
             self._collect(text, start, end, spans, is_escape=True)
-        if LIBRARY is not None and has_end:
-            self._buffer[end - 1] = _NEWLINE[0]
-        self._library = None
         return sorted(spans.items())
 
-    def _find(self, text: bytes, start: int, end: int) -> int:
-        if self._library is None:
-            return self._buffer.find(text, start, end)
-        hit = self._library.strstr(self._base + start, text)
-        return -1 if hit is None else int(hit) - self._base
-
     def _collect(self, text: bytes, start: int, end: int, spans: dict[int, int], *, is_escape: bool = False) -> None:
-        at, buffer = start, self._buffer
-        while at < end and (hit := self._find(text, at, end)) >= 0:
+        buffer = self._buffer
+        for hit in self._hits(text, start, end):
             digits = hit + len(_ESCAPE)
-            if is_escape and bytes(buffer[digits : digits + 2]) in _HARMLESS:
-                at = digits + 2
-                continue
-            at = buffer.find(_NEWLINE, hit, end) + 1 or end
-            spans[buffer.rfind(_NEWLINE, start, hit) + 1 or start] = at
+            if not (is_escape and bytes(buffer[digits : digits + 2]) in _HARMLESS):
+                spans[buffer.rfind(_NEWLINE, start, hit) + 1 or start] = buffer.find(_NEWLINE, hit, end) + 1 or end
+
+    def _hits(self, text: bytes, start: int, end: int) -> Iterator[int]:
+        """Give where the text stands.
+
+        `strstr` goes on to a zero byte, so the text is written where it has to stop (in the memory of this process, not
+        in the file). If it does not come to that, there is a zero byte before.
+        """
+        buffer = self._buffer
+        if STRSTR is not None:
+            stop = min(end, buffer.rfind(_NEWLINE, start, max(start, len(buffer) - len(text))) + 1)
+            if stop > start:
+                written, buffer[stop : stop + len(text)] = buffer[stop : stop + len(text)], text
+                while (hit := (STRSTR(self._base + start, text) or 0) - self._base) >= 0 and hit < stop:
+                    yield hit
+                    start = hit + len(text)
+                buffer[stop : stop + len(text)] = written
+                start = start if hit < 0 else stop
+        while (hit := buffer.find(text, start, end)) >= 0:
+            yield hit
+            start = hit + len(text)
 
 
 def speed(sample: bytearray, text: bytes) -> float:

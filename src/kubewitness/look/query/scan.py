@@ -33,7 +33,7 @@ from kubewitness.look.query.source import Input
 if TYPE_CHECKING:
     import duckdb
 
-    from kubewitness.look.query.prefilter import Picks
+    from kubewitness.look.query.picks import Picks
     from kubewitness.look.query.scan_rescue import Rescued
 
 _BODIES = frozenset({"requestObject", "responseObject"})

@@ -37,8 +37,6 @@ class Input(msgspec.Struct, frozen=True):
     size_bytes: int
     is_lines: bool
     """It begins as one JSON object a line does."""
-    shares_audit_ids: bool
-    """Two of the first Events have the same auditID: it holds several stages of a request, or one twice."""
     is_clean_at_ends: bool
     """The first and the last line are whole, so that there may be no damage at all."""
     has_line_end: bool
@@ -47,6 +45,11 @@ class Input(msgspec.Struct, frozen=True):
     """Keeps the spooled bytes of a pipe alive."""
     is_store: bool = False
     """It is the log of a store, and `path` its directory; `look.query.store` reads it."""
+
+    @property
+    def shares_audit_ids(self) -> bool:
+        """Two of the first Events have the same auditID: it holds several stages of a request, or one twice."""
+        return not self.is_store and _shares_audit_ids(_head(self.path))
 
     def chunks(self) -> Iterator[bytes]:
         """Give the bytes, decompressed. Raises TornError after what could be read."""
@@ -106,9 +109,7 @@ def _open(source: str) -> Input:
     if compression is Compression.NONE and size_bytes:
         last, has_line_end = _end(path, size_bytes)
         is_clean = is_clean and last
-    return Input(
-        name, path, compression, size_bytes, _is_lines(head), _shares_audit_ids(head), is_clean, has_line_end, spool
-    )
+    return Input(name, path, compression, size_bytes, _is_lines(head), is_clean, has_line_end, spool)
 
 
 def _spool(path: str) -> BinaryIO:
