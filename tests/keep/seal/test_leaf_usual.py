@@ -8,10 +8,10 @@ from kubewitness.keep.seal.leaf import Kept, Salts
 from tests.model import leaf as model
 
 SEED = bytes(range(32))
-NAMES = [
+NAMES = (
     "kind apiVersion level auditID stage requestURI verb user sourceIPs userAgent objectRef responseStatus "
     "requestObject responseObject requestReceivedTimestamp stageTimestamp annotations"
-][0].split()
+).split()
 NEEDED = {"level", "auditID", "stage", "requestURI", "verb", "user", "sourceIPs", "userAgent"}
 NEEDED |= {"requestReceivedTimestamp", "stageTimestamp"}
 VALUES = [

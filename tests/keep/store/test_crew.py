@@ -2,6 +2,7 @@
 
 import os
 import signal
+from pathlib import Path
 
 from kubewitness.keep.store.crew import Crew
 
@@ -44,11 +45,11 @@ def test_an_error_in_the_work_is_no_result(capfd):
 
 def test_nobody_is_left_behind():
     """After the context there is no process, no descriptor, whatever was still being done."""
-    before = sorted(os.listdir("/proc/self/fd"))
+    before = {path.name for path in Path("/proc/self/fd").iterdir()}
     with Crew(lambda task: bytes(1_000_000), 2, 1) as crew:
         pids = list(crew._pids)
         for n in range(10):
             crew.begin((n,))
-    assert sorted(os.listdir("/proc/self/fd")) == before
+    assert {path.name for path in Path("/proc/self/fd").iterdir()} == before
     for pid in pids:
-        assert not os.path.exists(f"/proc/{pid}")
+        assert not Path(f"/proc/{pid}").exists()

@@ -118,7 +118,7 @@ def in_processes(path: str, workers: int) -> Iterator[Read]:
 
     def work(task: Sequence[int]) -> bytes | None:
         leaves = _read_piece(segments, _Piece(*task))
-        return leaves and _pack(leaves)
+        return None if leaves is None else _pack(leaves)
 
     with DiskDirectory.at(path) as segments, Crew(work, workers, len(astuple(_Piece(0, 0, 0, 0, 0)))) as crew:
         yield lambda directory: _Walk(directory, lambda piece: _Begun(crew, piece), workers + _AHEAD).parts()
