@@ -6,13 +6,17 @@ argparse would print the whole usage first, thirty flags between the user and wh
 
 import argparse
 import re
+import sys
 from collections.abc import Iterator, Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from kubewitness._kit import lazy
 from kubewitness.cli.errors import ExitCode
 from kubewitness.cli.render.printable import printable
 from kubewitness.cli.render.terminal import terminal_width
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 _UNRECOGNISED = lazy.pattern(r"^unrecognized arguments: (--?[\w-]+)")
 
@@ -38,6 +42,14 @@ class Parser(argparse.ArgumentParser):
     def _get_formatter(self) -> argparse.HelpFormatter:
         """Give what writes the help; told the width, it does not load `shutil` to ask for it."""
         return self.formatter_class(prog=self.prog, width=terminal_width() - 2)  # type: ignore[call-arg]
+
+    def _print_message(self, message: str, file: "SupportsWrite[str] | None" = None) -> None:
+        """Write help or error; unlike argparse's own, does not hide that help could not be written."""
+        try:
+            (file or sys.stderr).write(message)
+        except OSError:
+            if file is sys.stdout:
+                raise
 
     def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
         """Parse with files before, between and after flags, where the parser has no remainder."""
