@@ -82,7 +82,13 @@ def main(argv: Sequence[str] | None = None, *, is_step: bool = False) -> int:
 def _begin() -> None:
     """Make the start short: what is loaded now lives to the end, so looking for garbage in it is lost time."""
     gc.set_threshold(_YOUNG_OBJECTS, 10, 10)
-    # msgspec asks for typing_extensions and does without: it would load twice as much as msgspec itself
+
+
+def _load_msgspec() -> None:
+    """Load what every command needs, but not typing_extensions, which msgspec asks for and can do without.
+
+    It would load as much again as msgspec itself.
+    """
     if not {"msgspec", "typing_extensions"} & sys.modules.keys():
         sys.modules["typing_extensions"] = None  # type: ignore[assignment]  # means: there is none
         try:
@@ -182,6 +188,7 @@ def _dispatch(arguments: list[str]) -> int:
         case ["--version" | "version", *rest]:
             return _print_version(rest)
         case [name, *rest] if name in COMMANDS:
+            _load_msgspec()
             args = parser_of(name).parse(rest)
             return int(args.run(args))
         case [name, *_] if name.startswith("-"):
