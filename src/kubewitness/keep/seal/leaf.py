@@ -10,7 +10,9 @@ The rule is docs/reference/formats.md, "Leaf"; vectors to test other readers wit
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+import msgspec
 
 from kubewitness.keep.seal.errors import LeafError
 from kubewitness.keep.seal.leaf_cut import Group, State, cut, cut_blanked, tombstone_line
@@ -78,8 +80,7 @@ class Tombstone:
     commitment: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(msgspec.Struct, frozen=True, gc=False):
     """An Event as a segment keeps it.
 
     `line` is its exact bytes or, when groups were removed, what `leaf_cut.blank` wrote; of a tombstone, the line
@@ -87,7 +88,7 @@ class Kept:
     """
 
     line: bytes
-    removed: Mapping[int, Removed] = field(default_factory=dict)
+    removed: Mapping[int, Removed] = {}
     tombstone: Tombstone | None = None
 
 
