@@ -111,7 +111,7 @@ class Log:
     def fraction(self) -> float | None:
         """How far the reading of the present question is, 0 to 1; None while nobody knows."""
         total = sum(one.size_bytes for one in self._events.inputs)
-        read = _bytes_read() - self._read_before
+        read = _bytes_read() - self._read_before - self._events.bytes_measured
         return max(self._events.fraction or 0, min(read / total, _NEARLY)) if total and read else None
 
     def query(self, statement: str, *, stages: Stages | None = None, weights: "Weights | None" = None) -> Rows:
