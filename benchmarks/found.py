@@ -27,7 +27,7 @@ from kubewitness.look.query import sql
 from kubewitness.look.query.store import open_store
 
 TARGET_S = 1.0
-_PROGRAM = Path(sys.executable).with_name("kubewitness")
+_PROGRAM = str(Path(sys.executable).with_name("kubewitness"))
 Times = tuple[list[float], list[float], list[float]]
 """Seconds of a fresh process, of this one, and processor seconds of the fresh one; each ascending."""
 _FIRST = 50_000_000
