@@ -146,6 +146,13 @@ class Log:
         answer = self._ask(select(["_row"], limit=limit), self._stages, keeps_bytes=True)
         yield from answer.exact_bytes([row for (row,) in answer])
 
+    def raw_with(self, columns: Sequence[str]) -> Iterator[tuple[bytes, tuple[Any, ...]]]:
+        """Give the exact bytes of what the flags mean, in the order of time, each with these columns."""
+        answer = self._ask(select(["_row", *columns]), self._stages, keeps_bytes=True)
+        rows = list(answer)
+        for row, raw in zip(rows, answer.exact_bytes([row[0] for row in rows]), strict=True):
+            yield raw, row[1:]
+
     def weighed(self, columns: Sequence[str]) -> Iterator[tuple[tuple[Any, ...], int]]:
         """Give these columns of what the flags mean, each row with the bytes it takes in the log."""
         answer = self._ask(select(["_row", *columns], in_time=False), self._stages, keeps_bytes=True)
