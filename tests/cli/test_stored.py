@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import json
 import shutil
 import signal
@@ -59,6 +60,27 @@ def test_every_command_answers_as_over_the_file(
     assert answers[0] == answers[1]
 
 
+@pytest.mark.parametrize("output", ["json", "csv"])
+def test_who_tells_the_place_in_the_log(
+    place: Path, output: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each row of a store carries the index by which it is proved: that of the Event with its auditID."""
+    monkeypatch.chdir(place)
+    question = ["who", "touched", "secrets/important", "-n", "production", "-o", output]
+    assert main([*question, "--data", "data"]) == 0
+    out = capsys.readouterr().out
+    found = json.loads(out) if output == "json" else list(csv.DictReader(io.StringIO(out)))
+    assert found
+    for row in found:
+        index = row["log.index"]
+        assert (
+            main(["sql", f"SELECT audit_id FROM events WHERE log_index = {index}", "-o", "csv", "--data", "data"]) == 0
+        )
+        assert capsys.readouterr().out.split()[1] == row["auditID"]
+    assert main([*question, "metadata.log"]) == 0
+    assert "log.index" not in capsys.readouterr().out
+
+
 def test_the_variable_names_a_store(
     place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,28 +126,29 @@ def test_jq_reads_a_store(place: Path) -> None:
 
 
 def test_following_a_store(tmp_path: Path) -> None:
-    """What is stored from now on is shown within a second, with its index; what was there is not."""
+    """What is stored from now on is shown, each once and with its index; what was there is not."""
     line = b'{"stage":"%s","level":"Metadata","auditID":"%d","verb":"get","user":{"username":"eve"}}'
-    fill(tmp_path, "prod", [line % (b"ResponseComplete", 1)])
+    fill(tmp_path, "prod", [line % (b"ResponseComplete", 0)])
     words = ["search", "--data", str(tmp_path), "--user", "eve", "--follow", "--columns", "auditID,index,cluster"]
     with subprocess.Popen([*PROGRAM, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        shown: list[str] = []
-        done = threading.Event()
-
-        def read() -> None:
-            assert process.stdout is not None
-            for text in process.stdout:
-                shown.append(text)
-                if len(shown) == 3:
-                    done.set()
-
-        reader = threading.Thread(target=read)
+        shown: list[list[str]] = []
+        reader = threading.Thread(target=lambda: shown.extend(text.split() for text in process.stdout or ()))
         reader.start()
-        time.sleep(1.5)
-        fill(tmp_path, "prod", [line % (b"RequestReceived", 2), line % (b"ResponseComplete", 2)])
-        fill(tmp_path, "prod", [line % (b"ResponseComplete", 3)])
-        assert done.wait(20), shown
-        process.send_signal(signal.SIGINT)
-        reader.join()
-    assert [text.split() for text in shown] == [["auditID", "INDEX", "cluster"], ["2", "2", "prod"], ["3", "3", "prod"]]
+        end = time.monotonic() + 60
+        try:
+            for number in itertools.count(1):  # when it begins to look nobody tells
+                fill(tmp_path, "prod", [line % (b"RequestReceived", number), line % (b"ResponseComplete", number)])
+                if len(shown) > 3:
+                    break
+                assert time.monotonic() < end, shown
+                time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+            reader.join()
+        finally:
+            process.kill()
+    head, *rows = shown
+    first = int(rows[0][0])
+    assert head == ["auditID", "INDEX", "cluster"]
+    assert first > 0
+    assert rows == [[str(n), str(2 * n), "prod"] for n in range(first, first + len(rows))]
