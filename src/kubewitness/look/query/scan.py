@@ -27,6 +27,7 @@ from kubewitness.look.query.lockdown import engine
 from kubewitness.look.query.relation import Key, Reading, Relation
 from kubewitness.look.query.relation_names import every_name, identifier, rows_read
 from kubewitness.look.query.scan_blocks import BLOCK_BYTES, LONG_LINE_BYTES, Block, BlockFiles, blocks
+from kubewitness.look.query.scan_lengths import LENGTHS, MOST_IN_PLACE_BYTES, Measure
 from kubewitness.look.query.scan_lines import Line, count_lines, pick, regions
 from kubewitness.look.query.source import Input
 
@@ -103,6 +104,7 @@ class Scan:
     done_bytes: int = 0
     key: Key = Key.REQUEST
     picks: "Picks | None" = None
+    measure: Measure | None = None
     keeps_every_row: bool = False
     """Keep rows that do not match too, empty but for their key: an early stage may match, and the latest not."""
 
@@ -117,6 +119,8 @@ class Scan:
         self.parts.clear()
         self.done_bytes = 0
         self.connection.execute(f"CREATE OR REPLACE TABLE hits AS {self._select('/dev/null', 0)} LIMIT 0")
+        if self.relation.measures:
+            self.connection.execute(LENGTHS)
         accounts = []
         for one in inputs:
             account = FileAccount(one.name)
@@ -139,9 +143,9 @@ class Scan:
         """Say whether the engine reads the file well, and in order: a last line without its end may come first."""
         match one.compression:
             case Compression.NONE:
-                return one.has_line_end
+                return one.has_line_end and not (self.relation.measures and one.size_bytes > MOST_IN_PLACE_BYTES)
             case Compression.ZSTD:
-                return not self.question.keeps_bytes
+                return not self.question.keeps_bytes and not self.relation.measures
             case Compression.GZIP:
                 return False
 
@@ -419,14 +423,30 @@ class Scan:
         if now.reading is Reading.TOLERANT and now.input.is_clean_at_ends:
             now.reading = Reading.STRICT
         try:
-            self.connection.execute(f"INSERT INTO hits {self._select(path, part, options)}")
+            if now.reading is Reading.STRICT and self.relation.measures:
+                self._insert_measured(path, part, options)
+            else:
+                self._insert_select(path, part, options)
         except engine().InvalidInputException as exc:
             if now.reading is not Reading.STRICT or _TOO_LONG in str(exc):
                 raise
             now.reading = Reading.TOLERANT
-            self.connection.execute(f"INSERT INTO hits {self._select(path, part, options)}")
-        now.rows = rows_read(self.connection)
+            self._insert_select(path, part, options)
         return now.rows
+
+    def _insert_select(self, path: str, part: int, options: str) -> None:
+        self.connection.execute(f"INSERT INTO hits {self._select(path, part, options)}")
+        self.parts[part].rows = rows_read(self.connection)
+
+    def _insert_measured(self, path: str, part: int, options: str) -> None:
+        """Read a file into `hits`, and what its lines take into `lengths`; tolerantly where the two do not agree."""
+        with Measure(path, self.files.lengths_fd) as self.measure:
+            self._insert_select(path, part, options)
+            lengths = self.files.paths[self.files.lengths_fd]
+            if not self.measure.keep(self.connection, lengths, part, self.parts[part].rows):
+                self.connection.execute(f"DELETE FROM hits WHERE _part = {part}")
+                self.parts[part].reading = Reading.TOLERANT
+                self._insert_select(path, part, options)
 
     def kept_ordinals(self, part: int, path: str) -> list[int]:
         """Give the numbers of the lines that gave the rows of a part, in order."""
