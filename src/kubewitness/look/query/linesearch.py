@@ -8,6 +8,7 @@ Python searches. Processes, because Python lets one thread at a time run, and be
 short kills who reads it: a helper, then, and the answer is that nothing could be found out.
 """
 
+import contextlib
 import ctypes
 import mmap
 import os
@@ -191,12 +192,14 @@ class LineSearch:
     def close(self) -> None:
         """Stop what still runs."""
         for process in list(self._running):
-            os.kill(process, 9)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, 9)
             self._reap(process)
 
     def _reap(self, process: int) -> None:
         os.close(self._running.pop(process))
-        os.waitpid(process, 0)
+        with contextlib.suppress(ChildProcessError):  # who started us may ignore the ends of processes, and so do we
+            os.waitpid(process, 0)
 
 
 class _Window:
