@@ -22,8 +22,8 @@ from kubewitness.keep.index.manifest import INDEX, Entry, Manifest, read_manifes
 from kubewitness.keep.store.errors import DamagedError
 from kubewitness.keep.store.find import Finder
 from kubewitness.keep.store.layout import OWN_PREFIX, DataDir
-from kubewitness.keep.store.log import SEGMENTS
 from kubewitness.keep.store.reader import Lost, Tail, read_blocks, records
+from kubewitness.keep.store.scan import SEGMENTS
 from kubewitness.look.query.account import Account, FileAccount
 from kubewitness.look.query.lockdown import QueryError, check_select, engine_errors, locked, seal, tidy
 from kubewitness.look.query.run import (
