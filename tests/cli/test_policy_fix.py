@@ -53,7 +53,7 @@ def test_fix_is_idempotent_and_leaves_a_sound_file_alone(run, tmp_path):
 
 
 @pytest.mark.parametrize("flags", [("--diff",), ("--fix", "--diff")])
-def test_diff_writes_nothing(run, tmp_path, flags):
+def test_a_difference_changes_no_file(run, tmp_path, flags):
     """Whoever asks for a difference gets to read it before anything is changed, with --fix too."""
     path = tmp_path / "policy.yaml"
     path.write_text(BAD)

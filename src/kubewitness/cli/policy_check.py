@@ -59,7 +59,9 @@ def add_subcommand(subparsers: "argparse._SubParsersAction[argparse.ArgumentPars
         action="store_true",
         help="write each file anew with the findings mended that are shown and have a fix; - goes to standard output",
     )
-    parser.add_argument("--diff", action="store_true", help="show what --fix would write, as a unified difference, and write nothing")
+    parser.add_argument(
+        "--diff", action="store_true", help="show what --fix would write, as a unified difference, and write nothing"
+    )
     parser.add_argument(
         "--profile",
         choices=("default", "cis", "stig", "pci"),
