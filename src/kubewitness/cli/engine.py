@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from kubewitness.event.types import Event
     from kubewitness.look.query.find import Found
     from kubewitness.look.query.prefilter import Picker
-    from kubewitness.look.query.run import Answer, Events, Weights
+    from kubewitness.look.query.run import Answer, Events, Made, Weights
 
 Stages: TypeAlias = Literal["latest", "all"]
 
@@ -114,9 +114,16 @@ class Log:
         read = _bytes_read() - self._read_before - self._events.bytes_measured
         return max(self._events.fraction or 0, min(read / total, _NEARLY)) if total and read else None
 
-    def query(self, statement: str, *, stages: Stages | None = None, weights: "Weights | None" = None) -> Rows:
-        """Answer one SELECT over `events`, of which only what the flags mean is left; `weights`: see `Events.query`."""
-        return Rows(self._ask(statement, stages or self._stages, weights=weights))
+    def query(
+        self,
+        statement: str,
+        *,
+        stages: Stages | None = None,
+        weights: "Weights | None" = None,
+        made: "Made | None" = None,
+    ) -> Rows:
+        """Answer one SELECT over `events`, of which only what the flags mean is left; for more see `Events.query`."""
+        return Rows(self._ask(statement, stages or self._stages, weights=weights, made=made))
 
     def rows(self, columns: Sequence[str], limit: int | None = None) -> Iterable[tuple[Any, ...]]:
         """Give these columns of what the flags mean, in the order of time."""
@@ -240,6 +247,7 @@ class Log:
         condition: Condition | None = None,
         keeps_bytes: bool = False,
         weights: "Weights | None" = None,
+        made: "Made | None" = None,
     ) -> "Answer":
         condition = condition or self._condition
         self._read_before = _bytes_read()
@@ -251,6 +259,7 @@ class Log:
                 stages=stages,
                 keeps_bytes=keeps_bytes,
                 weights=weights or {},
+                made=made or {},
                 filter_=None if self._checks_all and not self.is_store else condition.filter,
                 tests=_TESTED,
             )
@@ -263,7 +272,7 @@ class Log:
             self._condition = self._conditions(expr_logic.NO_FACTS)
             answer.close()
             again = self._condition if is_whole else replace(condition, where=self._condition.unknown)
-            return self._ask(statement, stages, condition=again, keeps_bytes=keeps_bytes, weights=weights)
+            return self._ask(statement, stages, condition=again, keeps_bytes=keeps_bytes, weights=weights, made=made)
         if condition is self._condition:
             self._account = answer.account
         return answer

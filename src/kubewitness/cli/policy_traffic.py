@@ -15,12 +15,14 @@ if TYPE_CHECKING:
 
 def count_traffic(log: "Log", policies: Sequence["Policy"]) -> "Traffic":
     """Count the shapes of a log in one pass."""
-    from kubewitness.look.query.shape_sql import shape_sql, traffic_of, weights_of
+    from kubewitness.look.query.shape_sql import made_of, shape_sql, traffic_of, weights_of
     from kubewitness.policy.shapes import interest_of
 
     interest = interest_of(policies)
     with Progress("reading", log.fraction) as progress:
-        rows = list(log.query(shape_sql(interest, is_store=log.is_store), stages="all", weights=weights_of(interest)))
+        statement = shape_sql(interest, is_store=log.is_store, is_made=not log.is_store)
+        made = None if log.is_store else made_of(interest)
+        rows = list(log.query(statement, stages="all", weights=weights_of(interest), made=made))
         progress.stop()
     return traffic_of(rows, interest)
 
