@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 from kubewitness.cli.errors import UserError
 from kubewitness.cli.progress import Progress
 
+SHORT_S = 3600
+"""A log that is shorter tells little about a day."""
+
 if TYPE_CHECKING:
     from kubewitness.cli.engine import Log
     from kubewitness.policy.shapes import Traffic
@@ -52,6 +55,13 @@ def number_of(text: str) -> float:
     base = 1024 if prefix.endswith("i") else 1000
     power = "kMGT".index(prefix[0].replace("K", "k")) + 1 if prefix else 0
     return float(found[1]) * float(base**power)
+
+
+def short(seconds: float) -> str:
+    """Say how short a log is."""
+    from datetime import timedelta
+
+    return f"the log is only {timedelta(seconds=round(seconds))} long (h:mm:ss): numbers a day are a rough guess"
 
 
 def bytes_text(size: float) -> str:
