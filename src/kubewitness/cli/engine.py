@@ -104,6 +104,8 @@ class Log:
 
     def fraction(self) -> float | None:
         """How far the reading of the present question is, 0 to 1; None while nobody knows."""
+        if (searched := self._source.fraction_searched) is not None:
+            return min(searched, _NEARLY) or None
         total = sum(one.size_bytes for one in self._inputs)
         read = _bytes_read() - self._read_before - self._source.bytes_measured
         return max(self._source.fraction or 0, min(read / total, _NEARLY)) if total and read else None
@@ -389,6 +391,12 @@ class _Source:
             self._events = Events(self.inputs, self._cluster, picker=self._picker)
             self._open(self._events)
         return self._events
+
+    @property
+    def fraction_searched(self) -> float | None:
+        """How far the search for lines is, 0 to 1; None when it is over, or there is none, or nobody knows."""
+        fraction = None if self._picker is None else self._picker.fraction
+        return None if fraction == 1 else fraction
 
     @property
     def fraction(self) -> float | None:

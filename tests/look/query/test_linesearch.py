@@ -120,6 +120,18 @@ def test_where_no_process_can_be_made_everything_is_read(tmp_path: Path, monkeyp
     assert lines_of(path) is None
 
 
+def test_how_far_it_is(tmp_path: Path) -> None:
+    """It goes from nothing to everything, and is over when it is closed."""
+    path = tmp_path / "log"
+    path.write_bytes(HAY * 1000)
+    search = LineSearch([(str(path), NEEDLE)])
+    before = search.fraction
+    assert search.result() == [[]]
+    assert 0 <= before <= search.fraction == 1
+    search.close()
+    assert search.fraction == 1
+
+
 def test_it_works_for_who_ignores_the_ends_of_processes(tmp_path: Path) -> None:
     """A parent may hand that down; then nobody can be waited for."""
     path = tmp_path / "log"

@@ -77,6 +77,11 @@ class Picks:
         """Give offset and bytes of the lines to be parsed; None when every line is to be."""
         return self._search.lines(one.path)
 
+    @property
+    def fraction(self) -> float | None:
+        """How far the search is, 0 to 1; None where nobody knows. May be asked from another thread."""
+        return self._search.fraction
+
     def close(self) -> None:
         """Stop what still runs."""
         self._search.close()
@@ -121,6 +126,11 @@ class _Search:
             return None
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123
             return [(first, os.pread(file.fileno(), last - first, first)) for first, last in spans]
+
+    @property
+    def fraction(self) -> float | None:
+        """How far it is, 0 to 1; None while `rg` searches."""
+        return None if self._ours is None else self._ours.fraction
 
     def _stop_rg(self) -> None:
         if self._rg is not None:
