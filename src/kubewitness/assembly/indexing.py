@@ -117,7 +117,7 @@ class Indexing:
                 if is_last and not self._is_at_once:
                     return
                 with _one_at_a_time:
-                    maker.advance(end, is_merged=not self._is_at_once)
+                    maker.advance(end, is_ongoing=self._is_at_once and not is_last)
                     if is_last:
                         maker.settle()
                 self._on_indexed(maker.end)
