@@ -16,8 +16,10 @@ _REASONS = 4
 
 def say(text: str) -> None:
     """Say one line on standard error, below what standard output has so far."""
+    from kubewitness.cli.render.folded import folded
+
     sys.stdout.flush()
-    print(printable(text), file=sys.stderr)  # noqa: T201
+    print(folded(printable(text), sys.stderr), file=sys.stderr)  # noqa: T201
 
 
 def counted(number: int, noun: str) -> str:
@@ -28,7 +30,6 @@ def counted(number: int, noun: str) -> str:
 def conclude(log: "Log", args: argparse.Namespace, *, found: int) -> int:
     """Say what has to be said after an answer, and give the exit code."""
     from kubewitness.cli.sources import tell
-    from kubewitness.cli.spelling import misspelt
 
     sys.stdout.flush()
     facts = log.facts()
@@ -39,6 +40,8 @@ def conclude(log: "Log", args: argparse.Namespace, *, found: int) -> int:
             say(f"0 found in {counted(facts.events, 'event')} of {files}{_span(log)}")
         else:
             say(f"0 found in {files}")
+        from kubewitness.cli.spelling import misspelt
+
         for sentence in misspelt(args, log.has):
             say(sentence)
     if not facts.is_all_checked:

@@ -27,15 +27,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from kubewitness.event.fields import by_column, by_path
 from kubewitness.look.query.account import Account
 from kubewitness.look.query.lockdown import QueryError, check_select, engine_errors, locked, seal, tidy
-from kubewitness.look.query.relation import (
-    ENVELOPE,
-    FILLED_LATER,
-    LINE_BYTES,
-    SAME_IN_EVERY_STAGE,
-    WIRE_PATHS,
-    Key,
-    Relation,
-)
+from kubewitness.look.query.relation import ENVELOPE, LINE_BYTES, WIRE_PATHS, Key, Relation
 from kubewitness.look.query.relation_names import (
     ALIASES,
     COLUMNS,
@@ -47,6 +39,7 @@ from kubewitness.look.query.relation_names import (
     ignores_order,
     scanned,
 )
+from kubewitness.look.query.same_request import FILLED_LATER, SAME_IN_EVERY_STAGE
 from kubewitness.look.query.scan import Question, Scan
 from kubewitness.look.query.scan_blocks import BlockFiles
 from kubewitness.look.query.scan_lengths import with_lengths
@@ -62,6 +55,9 @@ if TYPE_CHECKING:
 Weights = Mapping[str, tuple[str, str]]
 """Numbers by name: SQL over the raw line (`json`, `requestObject`, `responseObject`), and over columns of a store."""
 NO_WEIGHTS: Weights = MappingProxyType({})
+Made = Mapping[str, tuple[str, str]]
+"""Columns by name: type, and SQL over `events` that is worked out while a line is read, so that it need not be kept."""
+NOTHING_MADE: Made = MappingProxyType({})
 MEMORY_BYTES = 384 << 20  # for tables and sorting, which spill beyond it; buffers for parsing come on top
 _FETCH_ROWS = 4096
 
@@ -147,6 +143,7 @@ class Events:
         stages: Literal["latest", "all"] = "latest",
         keeps_bytes: bool = False,
         weights: Weights = NO_WEIGHTS,
+        made: Made = NOTHING_MADE,
         filter_: "Expr | None" = None,
         tests: Iterable[str] = (),
     ) -> "Answer":
@@ -155,7 +152,7 @@ class Events:
         Say `keeps_bytes` when `Answer.exact_bytes` will be asked. Give the `filter_` that `where` and `unknown` stand
         for, if lines that cannot match may be passed over: the answer is the same and comes sooner, but what is damaged
         among those lines is not counted (`Account.damage_checked`). `tests` are wire paths whose types are tested, read
-        by the question or not. `weights` are further columns of the relation.
+        by the question or not. `weights` and `made` are further columns of the relation.
         """
         picks = None if filter_ is None else self._picker.begin(filter_, joins_stages=stages == "latest")
         paths = ["/dev/null", *(one.path for one in self.inputs), *self._files.paths.values()]
@@ -164,7 +161,9 @@ class Events:
             check_select(connection, sql)
             where, unknown = (bracket(connection, condition) for condition in (where, unknown))
             numbers = dict.fromkeys(weights, "0::BIGINT")
-            question = self._plan(connection, sql, where, unknown, stages, keeps_bytes=keeps_bytes, weights=numbers)
+            question = self._plan(
+                connection, sql, where, unknown, stages, keeps_bytes=keeps_bytes, weights=numbers, made=made
+            )
             decides = None if question.decides is None else question.decides.union(tests)
             question = replace(question, decides=decides, reads=question.reads.union(tests))
             relation = self._relation(question.used, weights)
@@ -212,9 +211,11 @@ class Events:
         *,
         keeps_bytes: bool,
         weights: Mapping[str, str],
+        made: Made = NOTHING_MADE,
     ) -> Question:
         """Find which columns the SELECT needs, and which members of an Event must be parsed for them."""
         numbers = "".join(f", {number} AS {identifier(weight)}" for weight, number in weights.items())
+        numbers += "".join(f", NULL::{type_} AS {identifier(name)}" for name, (type_, _) in made.items())
         connection.execute(f"CREATE VIEW events AS SELECT *, 0::BIGINT AS _row{numbers} FROM ({TWIN})")
         if "requests" in sql.lower():  # a view that nobody asks takes as long to make as one that is asked
             connection.execute("CREATE VIEW requests AS FROM events")
@@ -224,9 +225,13 @@ class Events:
         deciding = []
         if (where, unknown) != ("TRUE", "FALSE"):
             deciding = columns_of(scanned(_plan_of(connection, f"SELECT {where}, {unknown} FROM events")))
+        making = []
+        if made:
+            sources = ", ".join(source for _, source in made.values())
+            making = columns_of(scanned(_plan_of(connection, f"SELECT {sources} FROM events")))
         connection.execute("DROP VIEW IF EXISTS requests")
         connection.execute("DROP VIEW events")
-        used = sorted({*columns, *deciding}, key=COLUMNS.index)
+        used = sorted({*columns, *deciding, *making}, key=COLUMNS.index)
         decides = wire_paths(deciding)
         return Question(
             tuple(columns),
@@ -241,6 +246,7 @@ class Events:
             filled_later=tuple(by_path(path).column for path in sorted(decides & FILLED_LATER)),
             is_ordered=not ignores_order(plan),
             keeps_bytes=keeps_bytes,
+            made=tuple((name, source) for name, (_, source) in made.items()),
         )
 
     def _read(self, scan: Scan, stages: str) -> Account:
@@ -367,7 +373,8 @@ def keep_latest(connection: "duckdb.DuckDBPyConnection") -> None:
 
 
 def _create_views(connection: "duckdb.DuckDBPyConnection", question: Question, weights: Weights) -> None:
-    names = ", ".join([name for name in (every_name(question.columns),) if name] + list(map(identifier, weights)))
+    more = [*weights, *(name for name, _ in question.made)]
+    names = ", ".join([name for name in (every_name(question.columns),) if name] + list(map(identifier, more)))
     measured = [identifier(name) for name, (raw, _) in weights.items() if raw == LINE_BYTES]
     hits = with_lengths(measured) if measured else "hits"
     rows = f"SELECT *, rowid AS _row FROM {hits} WHERE _match = 1 AND NOT _odd"

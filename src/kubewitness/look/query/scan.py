@@ -34,7 +34,7 @@ from kubewitness.look.query.source import Input
 if TYPE_CHECKING:
     import duckdb
 
-    from kubewitness.look.query.prefilter import Picks
+    from kubewitness.look.query.picks import Picks
     from kubewitness.look.query.scan_rescue import Rescued
 
 _BODIES = frozenset({"requestObject", "responseObject"})
@@ -90,6 +90,8 @@ class Question:
     is_ordered: bool = True
     """The order of rows can be seen in the answer."""
     keeps_bytes: bool = False
+    made: tuple[tuple[str, str], ...] = ()
+    """Names of further columns to keep, and SQL over `used` for each."""
 
 
 @dataclass(slots=True)
@@ -237,7 +239,7 @@ class Scan:
             self._forget(one)
             fresh = FileAccount(account.name)
             self._rescue_all(one, fresh)
-            for name in FileAccount.__slots__:
+            for name in FileAccount.__struct_fields__:
                 setattr(account, name, getattr(fresh, name))
             return False
         return True
@@ -365,13 +367,13 @@ class Scan:
         names = [identifier(column) for column in q.columns]
         if self.keeps_every_row:
             names = [f"CASE WHEN ({match}) > 0 THEN {name} END AS {name}" for name in names]
-        columns = "".join(f"{name}, " for name in names)
+        columns = "".join(f"{name}, " for name in (*names, *map(identifier, self.relation.weights)))
         lacking = " OR ".join(f"{identifier(column)} IS NULL" for column in q.filled_later)
         doubt = f"_rank < 2 AND ({lacking})" if lacking else "FALSE"
         filled = f"[{', '.join(map(identifier, q.filled_later))}]" if q.filled_later else "NULL"
         odd = f"CASE WHEN {self._is_odd()} THEN TRUE ELSE FALSE END"
         place = ", row_number() OVER () - 1 AS _n" if has_places else ", NULL AS _n"
-        columns += "".join(f"{identifier(weight)}, " for weight in self.relation.weights)
+        columns += "".join(f"{source} AS {identifier(made)}, " for made, source in q.made)
         return (
             f"SELECT {columns}({match})::TINYINT AS _match, {odd} AS _odd, "
             f"_rank::TINYINT AS _rank, {doubt} AS _doubt, _key, {filled}::VARCHAR[] AS _filled, "
@@ -442,8 +444,7 @@ class Scan:
         """Read a file into `hits`, and what its lines take into `lengths`; tolerantly where the two do not agree."""
         with Measure(path, self.files.lengths_fd) as self.measure:
             self._insert_select(path, part, options)
-            lengths = self.files.paths[self.files.lengths_fd]
-            if not self.measure.keep(self.connection, lengths, part, self.parts[part].rows):
+            if not self.measure.keep(self.connection, part, self.parts[part].rows):
                 self.connection.execute(f"DELETE FROM hits WHERE _part = {part}")
                 self.parts[part].reading = Reading.TOLERANT
                 self._insert_select(path, part, options)

@@ -18,6 +18,11 @@ LONG_LINE_BYTES = 24 << 20  # DuckDB's buffer is 32 MiB, and a block may begin w
 _FILES = 2
 
 
+def path_of(fd: int) -> str:
+    """Give the path at which this process finds an open file."""
+    return f"/proc/self/fd/{fd}"
+
+
 class BlockFiles:
     """Memory files whose paths are known before the engine is locked down."""
 
@@ -25,7 +30,7 @@ class BlockFiles:
         *self.fds, self.rescue_fd, self.lengths_fd = (
             os.memfd_create("kubewitness", os.MFD_CLOEXEC) for _ in range(_FILES + 2)
         )
-        self.paths = {fd: f"/proc/self/fd/{fd}" for fd in (*self.fds, self.rescue_fd, self.lengths_fd)}
+        self.paths = {fd: path_of(fd) for fd in (*self.fds, self.rescue_fd, self.lengths_fd)}
 
     def close(self) -> None:
         """Give the memory back."""
