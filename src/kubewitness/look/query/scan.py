@@ -17,8 +17,9 @@ stage, `_doubt` (a later stage may not match), `_key` of the request, `_filled` 
 
 # ruff: noqa: S608 - writing SQL is what this module is for; names and texts go through identifier() and literal()
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from kubewitness._kit.opening import Compression, TornError, torn_zstd
 from kubewitness.event.items import Damage, DamageKind
@@ -44,8 +45,7 @@ _LONG_FILE_BYTES = 32 << 20
 _BLOCK_OPTIONS = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """Where the Event of a rescued or picked row stood, and its exact bytes where they were asked for."""
 
     offset: int
@@ -53,8 +53,7 @@ class Place:
     raw: bytes
 
 
-@dataclass(slots=True)
-class Part:
+class Part(msgspec.Struct):
     """What one INSERT read: a whole input, a block of it, or rescued lines of it."""
 
     input: Input
@@ -68,8 +67,7 @@ class Part:
     reading: Reading = Reading.TOLERANT
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(msgspec.Struct, frozen=True):
     """What to look for, in SQL over `events`; which columns to keep; which wire paths must be parsed for it."""
 
     columns: tuple[str, ...]
@@ -94,15 +92,14 @@ class Question:
     """Names of further columns to keep, and SQL over `used` for each."""
 
 
-@dataclass(slots=True)
-class Scan:
+class Scan(msgspec.Struct):
     """Reads inputs into `hits`, a table of `connection`."""
 
     connection: "duckdb.DuckDBPyConnection"
     relation: Relation
     question: Question
     files: BlockFiles
-    parts: list[Part] = field(default_factory=list)
+    parts: list[Part] = msgspec.field(default_factory=list)
     done_bytes: int = 0
     key: Key = Key.REQUEST
     picks: "Picks | None" = None
