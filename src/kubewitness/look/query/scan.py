@@ -26,7 +26,7 @@ from kubewitness.look.query.account import FileAccount
 from kubewitness.look.query.lockdown import engine
 from kubewitness.look.query.relation import Key, Reading, Relation
 from kubewitness.look.query.relation_names import every_name, identifier, rows_read
-from kubewitness.look.query.scan_blocks import BLOCK_BYTES, LONG_LINE_BYTES, Block, BlockFiles, blocks
+from kubewitness.look.query.scan_blocks import BLOCK_BYTES, LONG_LINE_BYTES, SHORT_LINE_BYTES, Block, BlockFiles, blocks
 from kubewitness.look.query.scan_lines import Line, count_lines, pick, regions
 from kubewitness.look.query.source import Input
 
@@ -41,6 +41,8 @@ _SPACE = b" \t\r\n\v\f"
 _TOO_LONG = "maximum_object_size"
 _LONG_FILE_BYTES = 32 << 20
 _BLOCK_OPTIONS = ""
+# the engine's threads share a file buffer by buffer, of twice this size: 32 MiB would be a block for one thread alone
+_SHORT_LINES = f", maximum_object_size={SHORT_LINE_BYTES}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +204,8 @@ class Scan:
                     self._rescue_lines([[Line(0, block.offset, block.line, block.long_line)]], one, account)
                     continue
                 part = self._new_part(Part(one, block.offset, block.line, block.lines))
-                rows = self._insert(self.files.paths[block.fd], part, _BLOCK_OPTIONS)
+                options = _SHORT_LINES if block.has_short_lines else _BLOCK_OPTIONS
+                rows = self._insert(self.files.paths[block.fd], part, options)
                 account.lines += rows
                 if not self._settle_odd(one, part, rows, account, block):
                     return

@@ -15,6 +15,7 @@ from kubewitness._kit.opening import CHUNK_BYTES, TornError
 
 BLOCK_BYTES = 32 << 20  # each costs the engine some 15 ms to begin with
 LONG_LINE_BYTES = 24 << 20  # DuckDB's buffer is 32 MiB, and a block may begin with the rest of a line
+SHORT_LINE_BYTES = 1 << 20  # a chunk, at least: what stands within one is not measured
 _FILES = 2
 
 
@@ -58,6 +59,8 @@ class Block:
     lines: int
     fd: int = -1
     long_line: bytes = b""
+    has_short_lines: bool = False
+    """None of the lines is longer than SHORT_LINE_BYTES."""
 
 
 def blocks(chunks: Iterable[bytes], files: BlockFiles) -> Iterator[Block]:
@@ -104,8 +107,19 @@ def _cut(
                 return
             has_end = pieces[-1].endswith(b"\n")
             files.write(fd, pieces if has_end else [*pieces, b"\n"])  # without it the engine gives the last line first
-            yield Block(offset, line, lines, fd)
+            yield Block(offset, line, lines, fd, has_short_lines=_are_short(pieces))
         offset, line = offset + length, line + lines
+
+
+def _are_short(pieces: Iterable[bytes]) -> bool:
+    """Say whether no line can be long: one that is would leave little room for line ends between two of its own."""
+    since = 0
+    for piece in pieces:
+        end = piece.find(b"\n")
+        if since + (len(piece) if end < 0 else end) > SHORT_LINE_BYTES or len(piece) > SHORT_LINE_BYTES:
+            return False
+        since = since + len(piece) if end < 0 else len(piece) - piece.rfind(b"\n")
+    return True
 
 
 def _pieces(chunks: Iterable[bytes]) -> Iterator[list[bytes]]:
