@@ -4,6 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 UV     := $(BIN)/uv
 
+unexport PYTHONDONTWRITEBYTECODE # what is compiled once is not compiled by each process of a test run
+
 .PHONY: demo test ci bench bench-keep soak lock format lint types imports docs wheel changelog clean
 
 $(VENV)/.ready: pyproject.toml requirements/dev.txt

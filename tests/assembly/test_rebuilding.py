@@ -159,3 +159,9 @@ def test_an_interrupted_rebuild_of_tiles_puts_them_back(data: DataDir, monkeypat
     with _open(data) as work, pytest.raises(KeyboardInterrupt):
         work.tiles()
     assert _files(data, "tiles") == before
+
+
+def test_a_directory_that_is_no_store_is_told(tmp_path, capsys):
+    """A slip in --data does not end as if all had been made again."""
+    assert main(["rebuild", "--data", str(tmp_path)]) == 2
+    assert "holds no log of a cluster" in capsys.readouterr().err

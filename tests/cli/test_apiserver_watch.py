@@ -38,6 +38,15 @@ def watch(capsys, tree):
     return run
 
 
+def test_without_a_root_paths_are_those_of_this_machine(capsys, monkeypatch, tree):
+    """A manifest, a log and a file in the directory one stands in are found, as by every other command."""
+    monkeypatch.chdir(tree.at(MANIFEST).parent)
+    name = tree.at(MANIFEST).name
+    assert main(["apiserver", "watch", name, "--log", "a.log", "--file", "b", "--once", "--state", "state"]) == 0
+    watched = [line.split()[1] for line in capsys.readouterr().err.splitlines()]
+    assert {str(tree.at(MANIFEST).parent / one) for one in (name, "a.log", "b")} <= set(watched)
+
+
 class Clock:
     """The time module of the command: a pause takes no time, and does what is due at that second."""
 

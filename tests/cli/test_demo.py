@@ -112,3 +112,22 @@ def test_the_incident_can_be_kept(tmp_path: Path, capsys: pytest.CaptureFixture[
 def test_every_step_is_a_command_of_this_program() -> None:
     """Each command can be typed by hand as it is shown."""
     assert all(shlex.split(step.command)[0] in COMMANDS for step in demo.STEPS)
+
+
+@pytest.mark.parametrize(("raised", "code"), [(BrokenPipeError(), 0), (KeyboardInterrupt(), 130)])
+def test_it_ends_quietly_within_a_step(
+    raised: BaseException, code: int, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """`kubewitness demo | head` and Ctrl-C are no step that went wrong."""
+
+    def fail(*_: object) -> int:
+        raise raised
+
+    monkeypatch.setattr("kubewitness.cli.policy_check.run", fail)
+    kept = os.dup(1)
+    try:
+        assert main(["demo"]) == code
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+    assert capfd.readouterr().err == ""

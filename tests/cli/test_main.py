@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -52,6 +53,12 @@ def test_as_a_plug_in_usage_begins_with_kubectl(capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["/usr/local/bin/kubectl-witness"])
     main(["--help"])
     assert capsys.readouterr().out.startswith("usage: kubectl witness ")
+
+
+def test_no_word_of_help_is_broken_at_its_hyphen(capsys):
+    """kube-apiserver stays one word."""
+    main(["--help"])
+    assert not [line for line in capsys.readouterr().out.splitlines() if line.endswith("-")]
 
 
 def test_version_as_json(capsys):
@@ -127,6 +134,38 @@ def test_a_reader_that_goes_away_is_no_error():
     assert child.wait(20) == 0
     assert child.stderr.read() == ""
     child.stderr.close()
+
+
+@pytest.mark.parametrize(("errors", "code"), [("/dev/full", 5), ("a pipe nobody reads", 0)])
+def test_a_note_that_cannot_be_written_is_no_finding(errors, code):
+    """Where standard error takes nothing, a command does not end with 1, which promises findings."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(errors if errors.startswith("/") else writing, "w") as stream:  # noqa: PTH123 - or a descriptor
+        done = subprocess.run(
+            [sys.executable, "-c", NOTING], stdout=subprocess.PIPE, stderr=stream, text=True, check=False
+        )
+    assert (done.returncode, done.stdout) == (code, "answer\n")
+
+
+NOTING = """
+import sys
+from kubewitness.cli import main as door
+def run(a):
+    print("answer", flush=True)
+    print("note", file=sys.stderr)
+    return 0
+door._dispatch = run
+sys.exit(door.main([]))
+"""
+
+
+def test_a_full_disk_takes_no_help_either():
+    """`search --help > /dev/full` says so, as every other output does."""
+    with Path("/dev/full").open("w") as full:
+        code = "import sys; from kubewitness.cli.main import main; sys.exit(main(['gaps', '--help']))"
+        done = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (5, "kubewitness: error: input or output: No space left on device\n")
 
 
 def test_ctrl_c_inside_duckdb_is_clean():

@@ -2,13 +2,13 @@
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
-from kubewitness.cli.engine import Log
 from kubewitness.cli.errors import ExitCode
 from kubewitness.cli.render.printable import printable
-from kubewitness.cli.render.values import rfc3339
-from kubewitness.cli.sources import tell
-from kubewitness.cli.spelling import misspelt
+
+if TYPE_CHECKING:
+    from kubewitness.cli.engine import Log
 
 # More reasons than this are not read.
 _REASONS = 4
@@ -25,8 +25,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def conclude(log: Log, args: argparse.Namespace, *, found: int) -> int:
+def conclude(log: "Log", args: argparse.Namespace, *, found: int) -> int:
     """Say what has to be said after an answer, and give the exit code."""
+    from kubewitness.cli.sources import tell
+    from kubewitness.cli.spelling import misspelt
+
     sys.stdout.flush()
     facts = log.facts()
     code = tell(facts.reports, is_verbose=args.verbose, shows_damage=args.show_damage)
@@ -46,7 +49,9 @@ def conclude(log: Log, args: argparse.Namespace, *, found: int) -> int:
     return code
 
 
-def _span(log: Log) -> str:
+def _span(log: "Log") -> str:
+    from kubewitness.cli.render.values import rfc3339
+
     span = log.span()
     if span is None:
         return ""
@@ -54,7 +59,7 @@ def _span(log: Log) -> str:
     return f", {first} to {last}"
 
 
-def _tell_unknown(log: Log, unknown: int) -> None:
+def _tell_unknown(log: "Log", unknown: int) -> None:
     """Say how many requests could match, and what would have told: the usual reasons, the most frequent first."""
     reasons, looked_at = log.why_unknown()
     shown = reasons.most_common(_REASONS)

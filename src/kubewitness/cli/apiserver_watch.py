@@ -51,8 +51,8 @@ def add_subcommand(subparsers: "argparse._SubParsersAction[argparse.ArgumentPars
                         help="the manifest or configuration of the server")  # fmt: skip
     parser.add_argument("--log", metavar="FILE", action="append", default=[], help="watch this log too")
     parser.add_argument("--file", metavar="FILE", action="append", default=[], help="watch this file too")
-    parser.add_argument("--root", metavar="DIR", type=Path, default=Path("/"),
-                        help="where the server's host has its /; all paths are under it")  # fmt: skip
+    parser.add_argument("--root", metavar="DIR", type=Path, help="where the server's host has its /; all paths are"
+                        " under it")  # fmt: skip
     parser.add_argument("--interval", metavar="SECONDS", type=float, default=_INTERVAL_S,
                         help="between two looks (default: %(default)s)")  # fmt: skip
     parser.add_argument("--for", metavar="SECONDS", type=float, dest="for_s", help="end after this time")
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"{args.rescue}: no such directory")
     if not args.interval > 0:
         raise UserError("--interval must be a positive number of seconds")
-    root: Path = args.root
+    root = _settle(args)
     guard = Guard(_watched(args), lambda path: root / path.lstrip("/"), _now, args.rescue)
     teller = Teller(args.post, args.command, only_alarms=args.alarms)
     kept = _kept(args.state)
@@ -85,6 +85,15 @@ def run(args: argparse.Namespace) -> int:
             return _once(args, guard, teller, is_first=not kept)
         _begin(guard)
         return _go_on(args, guard, teller)
+
+
+def _settle(args: argparse.Namespace) -> Path:
+    """Give the root; without one of its own, a path that does not begin with / is one from here."""
+    if args.root is None:
+        args.root = Path("/")
+        args.config = args.config and str(Path(args.config).absolute())
+        args.log, args.file = ([str(Path(path).absolute()) for path in paths] for paths in (args.log, args.file))
+    return Path(args.root)
 
 
 def _once(args: argparse.Namespace, guard: "Guard", teller: "Teller", *, is_first: bool) -> int:

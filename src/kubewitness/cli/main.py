@@ -64,24 +64,29 @@ _DUCKDB_INTERRUPTED = "Query interrupted"
 _INTERRUPTED = 130
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; give its exit code (docs/reference/exit-codes.md)."""
+def main(argv: Sequence[str] | None = None, *, is_step: bool = False) -> int:
+    """
+    Run one command; give its exit code (docs/reference/exit-codes.md).
+
+    As a step of another command it lets pass what ends that one too: Ctrl-C, and a reader that has gone.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     _prepare_streams()
     try:
-        code = _dispatch(arguments)
+        code = _code_of(arguments)
         sys.stdout.flush()
-    except SystemExit as end:
-        # argparse ends so, after --help and after a wrong flag
-        return end.code if isinstance(end.code, int) else ExitCode.OK
     except UserError as error:
         _complain(f"error: {error}")
         return error.exit_code
     except BrokenPipeError:
+        if is_step:
+            raise
         # the reader has gone (`| head`): not an error, and nothing more may be written at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.OK
     except KeyboardInterrupt:
+        if is_step:
+            raise
         return _INTERRUPTED
     except OSError as error:
         _complain(f"error: {error.filename or 'input or output'}: {error.strerror or error}")
@@ -89,8 +94,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MemoryError:
         _complain("error: out of memory")
         return ExitCode.RUNTIME
-    except Exception as error:  # noqa: BLE001 - Python would exit with 1, which promises "findings"
+    except Exception as error:  # Python would exit with 1, which promises "findings"
         if isinstance(error, RuntimeError) and str(error) == _DUCKDB_INTERRUPTED:
+            if is_step:
+                raise KeyboardInterrupt from error
             return _INTERRUPTED
         return _report_bug(error)
     return code
@@ -120,6 +127,14 @@ def parser_of(name: str) -> "Parser":
     return parser
 
 
+def _code_of(arguments: list[str]) -> int:
+    try:
+        return _dispatch(arguments)
+    except SystemExit as end:
+        # argparse ends so, after --help and after a wrong flag
+        return end.code if isinstance(end.code, int) else ExitCode.OK
+
+
 def _dispatch(arguments: list[str]) -> int:
     match arguments:
         case [] | ["-h" | "--help" | "help", *_] if len(arguments) < 2:
@@ -145,7 +160,8 @@ def help_text() -> str:
     for title, commands in GROUPS.items():
         lines += ["", f"{title}:"]
         for name, text in commands.items():
-            lines += textwrap.wrap(text, 78, initial_indent=f"  {name:<12}", subsequent_indent=" " * 14)
+            first, *more = textwrap.wrap(text, 64, break_on_hyphens=False)
+            lines += [f"  {name:<12}{first}", *(f"{'':14}{line}" for line in more)]
     lines += [
         "",
         f"`{program()} COMMAND --help` explains one; `--version [-o json]` says what this is.",
@@ -193,8 +209,11 @@ def _prepare_streams() -> None:
 def _complain(message: str) -> None:
     from kubewitness.cli.render.printable import printable
 
-    for number, line in enumerate(message.split("\n")):
-        print(f"{f'{program()}: ' if number == 0 else ''}{printable(line)}", file=sys.stderr)  # noqa: T201
+    try:
+        for number, line in enumerate(message.split("\n")):
+            print(f"{f'{program()}: ' if number == 0 else ''}{printable(line)}", file=sys.stderr)  # noqa: T201
+    except OSError:
+        return  # where nothing can be said the exit code still says it
 
 
 def _report_bug(error: Exception) -> int:

@@ -7,11 +7,15 @@ argparse would print the whole usage first, thirty flags between the user and wh
 import argparse
 import difflib
 import re
+import sys
 from collections.abc import Iterator, Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from kubewitness.cli.errors import ExitCode
 from kubewitness.cli.render.printable import printable
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 _UNRECOGNISED = re.compile(r"^unrecognized arguments: (--?[\w-]+)")
 
@@ -28,6 +32,14 @@ class Parser(argparse.ArgumentParser):
             near = difflib.get_close_matches(wrong[1], list(self._flags()), n=1)
             message += f"; did you mean {near[0]}?" if near else ""
         self.exit(ExitCode.USAGE, f"{self.prog}: error: {printable(message)}\n  help: {self.prog} --help\n")
+
+    def _print_message(self, message: str, file: "SupportsWrite[str] | None" = None) -> None:
+        """Write help or error; unlike argparse's own, does not hide that help could not be written."""
+        try:
+            (file or sys.stderr).write(message)
+        except OSError:
+            if file is sys.stdout:
+                raise
 
     def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
         """Parse with files before, between and after flags, where the parser has no remainder."""

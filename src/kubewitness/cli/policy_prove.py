@@ -154,7 +154,7 @@ def load_policy(path: str) -> "Policy":
         data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
         return load(data)
     except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
     except PolicyError as error:
         raise UserError(f"{path}: the server refuses this policy: {error}", ExitCode.FINDINGS) from error
 

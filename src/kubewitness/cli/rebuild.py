@@ -40,7 +40,10 @@ def run(args: argparse.Namespace) -> int:
     data = data_of(args)
     is_all = not (args.index or args.tiles or args.recompress)
     code = ExitCode.OK
-    for meta in clusters_of(args, data):
+    clusters = clusters_of(args, data)
+    if not clusters:
+        raise UserError(f"{data.path} holds no log of a cluster")
+    for meta in clusters:
         name = meta.cluster
         try:
             with Rebuilding(data.log_path(name), name, meta.origin) as work:

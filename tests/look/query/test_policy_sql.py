@@ -108,7 +108,7 @@ def test_sql_equals_evaluate(policy, drawn):
 
 
 @pytest.mark.parametrize("name", ["full", "security", "metadata"])
-def test_recorded_logs(name):
+def test_recorded_logs(name, tmp_path):
     """Every recorded event: the SQL of its own policy gives its level and keeps its stage."""
     packed = (DATA / f"audit-{name}.log.zst").read_bytes()
     lines = zstandard.ZstdDecompressor().decompressobj().decompress(packed).split(b"\n")
@@ -116,10 +116,16 @@ def test_recorded_logs(name):
     recorded = [decoder.decode(line) for line in lines if line]
     connection = CONNECTION.cursor()
     connection.execute(f"CREATE OR REPLACE TEMP TABLE events ({TABLE}, level VARCHAR)")
-    connection.executemany(
-        f"INSERT INTO events VALUES ({', '.join('?' * (len(COLUMNS) + 1))})",
-        [[*row(event), event.level.value] for event in recorded],
+    rows = tmp_path / "rows.json"
+    rows.write_bytes(
+        b"\n".join(
+            msgspec.json.encode(dict(zip((*COLUMNS, "level"), (*row(event), event.level.value), strict=True)))
+            for event in recorded
+        )
     )
+    types = dict(part.split() for part in f"{TABLE}, level VARCHAR".split(", "))
+    connection.execute("INSERT INTO events BY NAME FROM read_ndjson(?, columns=?)", [str(rows), types])
+    assert connection.execute("SELECT count(*) FROM events").fetchone() == (len(recorded),)
     sql = policy_sql(load((DATA / "policies" / f"{name}.yaml").read_bytes()))
     wrong = connection.execute(f"SELECT count(*) FROM events WHERE {sql.level} <> level OR NOT {sql.is_recorded}")
     assert wrong.fetchall() == [(0,)]

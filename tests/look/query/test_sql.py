@@ -25,6 +25,8 @@ def duck() -> duckdb.DuckDBPyConnection:
     return connection
 
 
+# DuckDB plans a filter of 100 kB for a second; what its parts mean is asked of shorter ones
+filters = asked.filters.filter(lambda filter_: len(sql.answer(filter_)) < 8_000)
 slow = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 
 
@@ -71,12 +73,14 @@ def sql_answers(duck: duckdb.DuckDBPyConnection, filter_: Expr, facts: Facts = N
 @slow
 @given(
     rows=st.lists(st.tuples(made.events, made.contexts), min_size=1, max_size=8),
-    filters=st.lists(asked.filters, min_size=1, max_size=6),
+    questions=st.lists(filters, min_size=1, max_size=6),
 )
-def test_filters_agree(duck: duckdb.DuckDBPyConnection, rows: list[tuple[Event, Context]], filters: list[Expr]) -> None:
+def test_filters_agree(
+    duck: duckdb.DuckDBPyConnection, rows: list[tuple[Event, Context]], questions: list[Expr]
+) -> None:
     """DuckDB and generated Python answer every filter as the plain evaluation does: true, false and unknown alike."""
     made.relation(duck, [event for event, _ in rows], [context for _, context in rows])
-    for filter_ in filters:
+    for filter_ in questions:
         expected = [filter.evaluate(filter_, event, context) for event, context in rows]
         generated = generate.function(filter_)
         assert [generated(event, context) for event, context in rows] == expected
@@ -118,7 +122,7 @@ def test_flags_agree_on_recorded_logs(duck: duckdb.DuckDBPyConnection, log: str)
 
 
 @slow
-@given(filter_=asked.filters, rows=st.lists(made.events, min_size=1, max_size=6))
+@given(filter_=filters, rows=st.lists(made.events, min_size=1, max_size=6))
 def test_facts_change_no_answer(duck: duckdb.DuckDBPyConnection, filter_: Expr, rows: list[Event]) -> None:
     """What is known of a plain log only shortens the SQL."""
     made.relation(duck, rows)

@@ -207,7 +207,7 @@ def _show(step: Step, number: int, server: "DemoServer") -> int:
             _say(line)
         return ExitCode.OK
     with contextlib.redirect_stderr(sys.stdout):  # notes belong below their answer, in a pipe too
-        code = main(shlex.split(step.command))
+        code = main(shlex.split(step.command), is_step=True)
     sys.stdout.flush()
     return code
 

@@ -19,14 +19,30 @@ class TileFiles:
         """Use a directory that holds `tile/`, or will."""
         self._directory = directory
         self._fresh: dict[tuple[int, int], Tile] = {}
+        self._open: dict[int, tuple[str, Directory]] = {}
 
     def read(self, tile: Tile) -> bytes:
         """Give a tile's bytes; where a partial one has become full, the full one's, to be cut. Raises TileError."""
-        for path in (tile.path(), Tile(tile.level, tile.number).path()):
-            *folders, name = path.split("/")
+        if tile.width < TILE_WIDTH:
+            *folders, name = tile.path().split("/")
             with suppress(FileNotFoundError), self._folder(folders, is_new=False) as folder:
                 return read_whole(folder, name)
+        path, _, name = Tile(tile.level, tile.number).path().rpartition("/")
+        with suppress(FileNotFoundError):
+            return read_whole(self._kept_open(tile.level, path), name)
         raise TileError(f"{tile.path()} is not there")
+
+    def _kept_open(self, level: int, path: str) -> Directory:
+        """Open the folder of a full tile, or give the one that is open: whoever reads many reads them in order."""
+        known = self._open.get(level)
+        if known is None or known[0] != path:
+            *parents, last = path.split("/")
+            with self._folder(parents, is_new=False) as parent:
+                folder = parent.look(last)
+            if known is not None:
+                known[1].close()
+            known = self._open[level] = path, folder
+        return known[1]
 
     def write(self, tile: Tile, data: bytes) -> None:
         """Put a tile in place."""

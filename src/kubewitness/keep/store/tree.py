@@ -32,11 +32,16 @@ SETTLE_EVENTS = 65_536  # what a start may have to make again; a second of work
 
 def block_leaves(block: Block) -> Iterator[bytes]:
     """Give the entries of a block's Events, in order. Raises LeafError."""
+    return map(leaf.leaf, block_commitments(block))
+
+
+def block_commitments(block: Block) -> Iterator[bytes]:
+    """Give the commitments of a block's Events, in order. Raises LeafError."""
     for commit in block.commits:
         if not commit.events:
             continue  # it only notes what came again, and has no salts
         salts = commit.secret.expand(len(commit.events))
-        yield from leaf.leaves(commit.events, leaf.envelope(commit.received_ns, commit.source), salts)
+        yield from leaf.commitments(commit.events, leaf.envelope(commit.received_ns, commit.source), salts)
 
 
 def head_sizes(root: Directory) -> list[int]:

@@ -23,8 +23,8 @@ from kubewitness.keep.store.tree import HEADS
 from kubewitness.keep.store.verify import Finding, Kind, Progress, Verdict, unheard, verify_store
 from kubewitness.keep.store.verify_read import Read, in_processes, read_leaves
 
-PARALLEL_BYTES = 16 << 20
-"""Segments of less are read before another process has begun."""
+PARALLEL_BYTES = 2 << 20
+"""Segments of less are read before other processes could help."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,28 +5,32 @@ The usual segment, in which every block is sound, is read in pieces that other p
 is not, the careful reader goes on and says which Events are missing. Both give the same leaves.
 """
 
+import hashlib
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterator, Mapping
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from multiprocessing import get_context
+from dataclasses import astuple, dataclass, field
+
+import msgspec
 
 from kubewitness._kit.files import Directory, DiskDirectory, Reader
-from kubewitness.keep.seal import merkle, tiles
+from kubewitness.keep.seal import merkle
 from kubewitness.keep.seal.errors import LeafError
-from kubewitness.keep.seal.leaf import LEAF_BYTES
+from kubewitness.keep.seal.leaf import LEAF_BYTES, LEAF_VERSION
 from kubewitness.keep.seal.leaf_cut import GROUP_NAMES, Group
+from kubewitness.keep.store.crew import Crew
 from kubewitness.keep.store.errors import DamagedError
 from kubewitness.keep.store.reader import Lost, read_blocks
 from kubewitness.keep.store.scan import block_at, name_of, segments_in
 from kubewitness.keep.store.segment import END, END_BYTES, START_BYTES, Block, decode_block, read_start
-from kubewitness.keep.store.tree import block_leaves
+from kubewitness.keep.store.tree import block_commitments
 
 ENTRY_BYTES = 2 + LEAF_BYTES
-PIECE_EVENTS = 32_768
-_AHEAD = 3
+PIECE_EVENTS = 4096
+_AHEAD = 8
+_LEAD = LEAF_BYTES.to_bytes(2) + bytes((LEAF_VERSION,))
+_HASHED = b"\x00" + bytes((LEAF_VERSION,))
 _PATIENCE_S = 0.25
 
 
@@ -83,9 +87,11 @@ class _Piece:
     stop: int
 
 
-def leaves_of(first: int, entries: list[bytes], lacking: Mapping[str, int]) -> Leaves:
-    """Hash leaves, and put them end to end."""
-    return Leaves(first, tiles.format_entries(entries), b"".join(map(merkle.leaf_hash, entries)), lacking)
+def leaves_of(first: int, commitments: Sequence[bytes], lacking: Mapping[str, int]) -> Leaves:
+    """Put the leaves of these commitments end to end, and their hashes: what `merkle.leaf_hash` gives."""
+    sha256 = hashlib.sha256
+    bundle = _LEAD.join((b"", *commitments))
+    return Leaves(first, bundle, b"".join([sha256(_HASHED + of).digest() for of in commitments]), lacking)
 
 
 def lacking_in(block: Block) -> Counter[str]:
@@ -95,8 +101,9 @@ def lacking_in(block: Block) -> Counter[str]:
         for kept in commit.events:
             if kept.tombstone is not None:
                 found[f"event {kept.tombstone.state.name.lower()}"] += 1
-            for group, gone in kept.removed.items():
-                found[f"{GROUP_NAMES[Group(group)]} {gone.state.name.lower()}"] += 1
+            if kept.removed:
+                for group, gone in kept.removed.items():
+                    found[f"{GROUP_NAMES[Group(group)]} {gone.state.name.lower()}"] += 1
     return found
 
 
@@ -108,17 +115,38 @@ def read_leaves(directory: Directory) -> Iterator[Part]:
 @contextmanager
 def in_processes(path: str, workers: int) -> Iterator[Read]:
     """Give what reads the segments at `path` with the help of other processes, for as long as the context lasts."""
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield lambda directory: _Walk(directory, _submitted(pool, path), workers + _AHEAD).parts()
+
+    def work(task: Sequence[int]) -> bytes | None:
+        leaves = _read_piece(segments, _Piece(*task))
+        return None if leaves is None else _pack(leaves)
+
+    with DiskDirectory.at(path) as segments, Crew(work, workers, len(astuple(_Piece(0, 0, 0, 0, 0)))) as crew:
+        yield lambda directory: _Walk(directory, lambda piece: _Begun(crew, piece), workers + _AHEAD).parts()
 
 
-def _submitted(pool: Executor, path: str) -> "Callable[[_Piece], Future[Leaves | None]]":
-    return lambda piece: pool.submit(_read_piece_at, path, piece)
+class _Begun:
+    """A piece that another process reads."""
+
+    def __init__(self, crew: Crew, piece: _Piece) -> None:
+        self._crew = crew
+        self._first = piece.first
+        self._number = crew.begin((piece.segment, piece.first, piece.end, piece.begin, piece.stop))
+
+    def result(self) -> Leaves | None:
+        """Wait for its leaves."""
+        data = self._crew.take(self._number)
+        return None if data is None else _unpack(self._first, data)
 
 
-def _read_piece_at(path: str, piece: _Piece) -> Leaves | None:
-    with DiskDirectory.at(path) as directory:
-        return _read_piece(directory, piece)
+def _pack(leaves: Leaves) -> bytes:
+    count = len(leaves.hashes) // merkle.HASH_BYTES
+    return b"".join((count.to_bytes(8), leaves.bundle, leaves.hashes, msgspec.json.encode(leaves.lacking)))
+
+
+def _unpack(first: int, data: bytes) -> Leaves:
+    begin = 8 + int.from_bytes(data[:8]) * ENTRY_BYTES
+    end = begin + int.from_bytes(data[:8]) * merkle.HASH_BYTES
+    return Leaves(first, data[8:begin], data[begin:end], msgspec.json.decode(data[end:], type=dict[str, int]))
 
 
 def _read_piece(directory: Directory, piece: _Piece) -> Leaves | None:
@@ -127,23 +155,24 @@ def _read_piece(directory: Directory, piece: _Piece) -> Leaves | None:
         file = directory.open(name_of(piece.segment))
     except OSError:
         return None
-    entries: list[bytes] = []
+    commitments: list[bytes] = []
     lacking: Counter[str] = Counter()
     offset = piece.begin
     try:
         while offset < piece.stop:
             start = read_start(file.read_at(offset, START_BYTES))
-            if start is None or start.first != piece.first + len(entries):
+            if start is None or start.first != piece.first + len(commitments):
                 return None
             block = decode_block(file.read_at(offset, start.length))
-            entries += block_leaves(block)
+            commitments += block_commitments(block)
             lacking += lacking_in(block)
             offset += start.length
     except (DamagedError, LeafError, OSError):
         return None
     finally:
         file.close()
-    return leaves_of(piece.first, entries, lacking) if piece.first + len(entries) == piece.end else None
+    is_whole = piece.first + len(commitments) == piece.end
+    return leaves_of(piece.first, commitments, lacking) if is_whole else None
 
 
 class _Done:
@@ -160,9 +189,7 @@ class _Done:
 class _Walk:
     """One way through the segments of a store."""
 
-    def __init__(
-        self, directory: Directory, begin: "Callable[[_Piece], Future[Leaves | None] | _Done]", ahead: int = 1
-    ) -> None:
+    def __init__(self, directory: Directory, begin: Callable[[_Piece], _Begun | _Done], ahead: int = 1) -> None:
         self._directory = directory
         self._begin = begin
         self._ahead = ahead
@@ -182,7 +209,7 @@ class _Walk:
 
     def _sound(self, first: int, following: int | None) -> Generator[Part, None, int]:
         """Give what is sound from the beginning of a segment on; return the index after it."""
-        begun: deque[tuple[_Piece, Future[Leaves | None] | _Done]] = deque()
+        begun: deque[tuple[_Piece, _Begun | _Done]] = deque()
         index = first
         for piece in self._pieces(first, following):
             begun.append((piece, self._begin(piece)))
@@ -247,7 +274,7 @@ class _Walk:
 
     def _leaves_of_block(self, block: Block) -> Part:
         try:
-            return leaves_of(block.first, list(block_leaves(block)), lacking_in(block))
+            return leaves_of(block.first, list(block_commitments(block)), lacking_in(block))
         except LeafError as exc:
             segment = max((first for first in self._firsts if first <= block.first), default=block.first)
             return Odd(block.first, block.end, name_of(segment), str(exc))
