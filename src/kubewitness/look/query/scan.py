@@ -107,6 +107,7 @@ class Scan:
     picks: "Picks | None" = None
     keeps_every_row: bool = False
     """Keep rows that do not match too, empty but for their key: an early stage may match, and the latest not."""
+    _has_table: bool = False
 
     def progress_bytes(self) -> int:
         """How many bytes have been read, as far as known. May be asked from another thread."""
@@ -118,14 +119,21 @@ class Scan:
         self.keeps_every_row = keeps_every_row
         self.parts.clear()
         self.done_bytes = 0
-        self.connection.execute(f"CREATE OR REPLACE TABLE hits AS {self._select('/dev/null', 0)} LIMIT 0")
+        self._has_table = False
         accounts = []
         for one in inputs:
             account = FileAccount(one.name)
             self._read_input(one, account)
             accounts.append(account)
             self.done_bytes += one.size_bytes
+        if not self._has_table:
+            self._fill(f"{self._select('/dev/null', 0)} LIMIT 0")
         return accounts
+
+    def _fill(self, select: str) -> None:
+        """Put rows into `hits`; the first ones make it."""
+        self.connection.execute(f"{'INSERT INTO hits' if self._has_table else 'CREATE OR REPLACE TABLE hits AS'} {select}")
+        self._has_table = True
 
     def _read_input(self, one: Input, account: FileAccount) -> None:
         if one.size_bytes == 0:
@@ -422,12 +430,12 @@ class Scan:
         if now.reading is Reading.TOLERANT and now.input.is_clean_at_ends:
             now.reading = Reading.STRICT
         try:
-            self.connection.execute(f"INSERT INTO hits {self._select(path, part, options)}")
+            self._fill(self._select(path, part, options))
         except engine().InvalidInputException as exc:
             if now.reading is not Reading.STRICT or _TOO_LONG in str(exc):
                 raise
             now.reading = Reading.TOLERANT
-            self.connection.execute(f"INSERT INTO hits {self._select(path, part, options)}")
+            self._fill(self._select(path, part, options))
         now.rows = rows_read(self.connection)
         return now.rows
 
