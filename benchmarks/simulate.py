@@ -24,7 +24,7 @@ from kubewitness.policy.load import load
 from kubewitness.policy.shapes import interest_of
 from kubewitness.policy.types import Policy
 from kubewitness.policy.workshop.simulate import simulate
-from kubewitness.policy.workshop.tally import Tally, resource_of, rule_of, tally, tally_by, user_of
+from kubewitness.policy.workshop.tally import Tally, resource_of, rule_of, tallies, user_of
 
 POLICY = Path(__file__).with_name("policy.yaml")
 EVENTS = 100_000
@@ -64,9 +64,7 @@ def over_parquet(table: Path, policy: Policy) -> tuple[Tally, float, float]:
             start, begun = time.perf_counter(), time.process_time()
             traffic = traffic_of(connection.execute(shape_sql(interest, is_store=True)).fetchall(), interest)
             lines = simulate(traffic, policy).lines
-            total = tally(lines)
-            for key in (rule_of, user_of, resource_of):
-                tally_by(lines, key)
+            total, _ = tallies(lines, (rule_of, user_of, resource_of))
             times.append(time.perf_counter() - start)
             used.append(time.process_time() - begun)
     return total, min(times), statistics.median(used)

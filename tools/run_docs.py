@@ -78,10 +78,10 @@ def workplace(directory: Path) -> None:
         (directory / name).symlink_to(DATA / name)
 
 
-def run(command: str, directory: Path) -> str:
+def run(command: str, directory: Path, first_on_path: Path = Path(sys.executable).parent) -> str:
     """Run one command as a person would type it, and give what it prints."""
     environment = {
-        "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
+        "PATH": f"{first_on_path}:{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
         "HOME": str(directory),
         "LANG": "C.UTF-8",
         "COLUMNS": "120",

@@ -60,6 +60,27 @@ def test_every_command_answers_as_over_the_file(
     assert answers[0] == answers[1]
 
 
+@pytest.mark.parametrize("output", ["json", "csv"])
+def test_who_tells_the_place_in_the_log(
+    place: Path, output: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each row of a store carries the index by which it is proved: that of the Event with its auditID."""
+    monkeypatch.chdir(place)
+    question = ["who", "touched", "secrets/important", "-n", "production", "-o", output]
+    assert main([*question, "--data", "data"]) == 0
+    out = capsys.readouterr().out
+    found = json.loads(out) if output == "json" else list(csv.DictReader(io.StringIO(out)))
+    assert found
+    for row in found:
+        index = row["log.index"]
+        assert (
+            main(["sql", f"SELECT audit_id FROM events WHERE log_index = {index}", "-o", "csv", "--data", "data"]) == 0
+        )
+        assert capsys.readouterr().out.split()[1] == row["auditID"]
+    assert main([*question, "metadata.log"]) == 0
+    assert "log.index" not in capsys.readouterr().out
+
+
 def test_the_variable_names_a_store(
     place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

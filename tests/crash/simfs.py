@@ -8,7 +8,7 @@ An error of a sync does as ext4 does: what was to be written is forgotten as cle
 
 import errno
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 SECTOR = 512
 
@@ -147,10 +147,11 @@ class SimDirectory:
         assert isinstance(found, SimDirectory)
         return found
 
-    def sync_file(self, name: str) -> None:
-        found = self.entries.get(name)
-        assert isinstance(found, SimFile)
-        SimAppender(self._disk, found).sync()
+    def sync_files(self, names: Sequence[str]) -> None:
+        for name in names:
+            found = self.entries.get(name)
+            assert isinstance(found, SimFile)
+            SimAppender(self._disk, found).sync()
 
     def create(self, name: str) -> "SimAppender":
         self._disk.step()

@@ -1,21 +1,30 @@
 """Every transcript of README and docs/ prints what the page says."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.forked import forking
 from tools import run_docs
 
 PAGES = run_docs.executed_pages()
 
 
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A directory with a `kubewitness` that starts at once."""
+    with forking(tmp_path_factory.mktemp("forked")) as directory:
+        yield directory
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(run_docs.ROOT)))
-def test_transcripts(page: Path, tmp_path: Path) -> None:
+def test_transcripts(page: Path, tmp_path: Path, programs: Path) -> None:
     """Each command of the page prints exactly what stands under it."""
     directory = run_docs.directory_of(page, tmp_path)
     wrong = []
     for command in run_docs.commands(page.read_text("utf-8")):
-        printed = run_docs.run(command.text, directory)
+        printed = run_docs.run(command.text, directory, programs)
         if not run_docs.agrees(command.expected, printed):
             wrong.append(f"{page.name}:{command.line}: $ {command.text}\nshown:\n{command.expected}printed:\n{printed}")
     assert not wrong, "\n".join([*wrong, "`python -m tools.run_docs` rewrites the page"])

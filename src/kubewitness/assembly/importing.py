@@ -1,16 +1,16 @@
 """
 Import files into a log: every shape that `search` reads, once, resumable because idempotent, sealed and indexed.
 
-While Events are stored, a second process grows the tree; the index is made at the end, in large files. An import that
-was stopped is run again: what is stored already is known by its identity, and nothing is stored twice.
+While Events are stored, a second process grows the tree and makes the index, in large files. An import that was
+stopped is run again: what is stored already is known by its identity, and nothing is stored twice.
 """
 
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -18,12 +18,14 @@ from typing import Self
 import msgspec
 
 from kubewitness._kit.opening import TornError
+from kubewitness.assembly.collector import Collector
+from kubewitness.assembly.indexing import Pace
 from kubewitness.assembly.ingest import Counts, Ingest, cut_out
 from kubewitness.assembly.reindexing import catch_up
 from kubewitness.assembly.sealer import Durable, Order, Report
-from kubewitness.event.decode import read
-from kubewitness.event.items import Damage, DamageKind
-from kubewitness.event.split import split
+from kubewitness.event.decode import Record, read
+from kubewitness.event.items import Damage, DamageKind, Item
+from kubewitness.event.split import Splitter
 from kubewitness.keep.receiver.body import Odd
 from kubewitness.keep.store.doors import IMPORT
 from kubewitness.keep.store.layout import DataDir, KeyDir
@@ -81,8 +83,15 @@ class Import:
             had = any(name.endswith(".zst") for name in _names(root))
             if had:
                 catch_up(root, self._cluster)  # what is there must be known before anything is added
-        with SealerProcess(self._data, self._keys, self._cluster) as sealer:
-            with Ingest(self._data, self._keys, self._cluster, IMPORT, has_past=had, on_durable=sealer.tell) as ingest:
+        with closing(Collector()) as self._collector:
+            self._store_and_seal(begun, has_past=had)
+        return self.result
+
+    def _store_and_seal(self, begun: float, *, has_past: bool) -> None:
+        with SealerProcess(self._data, self._keys, self._cluster, pace=Pace.AT_ONCE) as sealer:
+            with Ingest(
+                self._data, self._keys, self._cluster, IMPORT, has_past=has_past, on_durable=sealer.tell
+            ) as ingest:
                 self.result.counts = ingest.counts
                 sealer.tell(ingest.log.end)
                 for one in self._inputs:
@@ -91,12 +100,15 @@ class Import:
                     self._import(one, ingest)
                 self.result.end = ingest.wait()
             begun = self._enter("store", "seal", begun)
+            sealer.finish()
+            sealer.wait_for_seal(self.result.end)
+            begun = self._enter("seal", "index", begun)
         self.result.sealed, self.result.trouble = sealer.sealed, sealer.trouble
-        begun = self._enter("seal", "index", begun)
-        with self._data.look(self._cluster) as root:
-            self.result.indexed = catch_up(root, self._cluster).end
+        self.result.indexed = sealer.indexed
+        if sealer.indexed < self.result.end:  # it was killed, or met an error that nobody heard of
+            with self._data.look(self._cluster) as root:
+                self.result.indexed = catch_up(root, self._cluster).end
         self._enter("index", "", begun)
-        return self.result
 
     def _enter(self, before: str, phase: str, begun: float) -> float:
         now = time.monotonic()
@@ -120,24 +132,25 @@ class Import:
             except TornError as exc:
                 torn.append(exc)
 
-        for part in split(chunks(), one.name):
-            found = part if isinstance(part, Damage) else read(part)
-            if isinstance(found, Damage):
+        for parts in _parts(chunks(), one.name):
+            for part in parts:
+                found = part if isinstance(part, Damage) else read(part)
+                if isinstance(found, Record):
+                    ingest.add(found, one.name)
+                    continue
                 ingest.note(found)
                 if isinstance(part, Damage):
                     spans.append((part.offset, part.length, part.reason))
                 else:
                     odd.append(Odd(found.offset, found.reason, part.raw))
-            else:
-                ingest.add(found, one.name)
-            if len(odd) >= _ODD_AT_ONCE:
-                ingest.quarantine(odd, one.name)
-                odd = []
+                    if len(odd) >= _ODD_AT_ONCE:
+                        ingest.quarantine(odd, one.name)
+                        odd = []
+            if parts:
+                self._done_bytes = begun + min(self._position(one, parts[-1].offset), one.size_bytes)
+            self._collector.step()
             if self.is_stopped:
                 break
-            self._done_bytes = begun + min(
-                self._position(one, found.offset if isinstance(found, Damage) else found.item.offset), one.size_bytes
-            )
         for exc in torn:
             ingest.note(Damage(one.name, exc.decompressed_bytes, 0, 0, exc.reason, b"", DamageKind.TORN))
         ingest.quarantine(odd, one.name)
@@ -151,6 +164,14 @@ class Import:
     @staticmethod
     def _position(one: Input, offset: int) -> int:
         return offset // (1 if one.compression.value == "none" else 10)
+
+
+def _parts(chunks: Iterable[bytes], name: str) -> Iterator[Sequence[Item | Damage]]:
+    """Split a stream; give what each chunk completes."""
+    splitter = Splitter(name)
+    for chunk in chunks:
+        yield splitter.feed(chunk)
+    yield splitter.close()
 
 
 def _names(root: object) -> list[str]:
@@ -168,11 +189,14 @@ def _names(root: object) -> list[str]:
 class SealerProcess:
     """A process that grows the tree of one log while Events are stored; ends when all that was told is sealed."""
 
-    def __init__(self, data: DataDir, keys: KeyDir, cluster: str, *, is_indexed: bool = False) -> None:
+    def __init__(self, data: DataDir, keys: KeyDir, cluster: str, *, pace: Pace = Pace.KEEPING_UP) -> None:
+        """Start it; the index is made at this pace."""
         self._cluster = cluster
         self.sealed = 0
+        self.indexed = 0
         self.trouble = ""
-        self._order = Order(str(data.path.absolute()), str(keys.path.absolute()), [cluster], is_indexed=is_indexed)
+        """Why not all is sealed."""
+        self._order = Order(str(data.path.absolute()), str(keys.path.absolute()), [cluster], pace=pace.name)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "kubewitness.assembly.sealer"],
             stdin=subprocess.PIPE,
@@ -182,6 +206,8 @@ class SealerProcess:
         assert self._process.stdin is not None  # noqa: S101 - it was asked for
         assert self._process.stdout is not None  # noqa: S101
         self._stdin, self._stdout = self._process.stdin, self._process.stdout
+        self._has_ended = False
+        self._changed = threading.Condition()
         self._reader = threading.Thread(target=self._read, name="sealer", daemon=True)
 
     def tell(self, end: int) -> None:
@@ -196,8 +222,25 @@ class SealerProcess:
     def _read(self) -> None:
         for line in self._stdout:
             report = msgspec.json.decode(line, type=Report)
-            self.sealed = max(self.sealed, report.sealed)
-            self.trouble = report.error
+            with self._changed:
+                self.sealed = max(self.sealed, report.sealed)
+                self.indexed = max(self.indexed, report.indexed)
+                if not report.is_index:
+                    self.trouble = report.error
+                self._changed.notify()
+        with self._changed:
+            self._has_ended = True
+            self._changed.notify()
+
+    def finish(self) -> None:
+        """Say that nothing more comes."""
+        with suppress(BrokenPipeError):
+            self._stdin.close()
+
+    def wait_for_seal(self, end: int) -> None:
+        """Wait until the Events below `end` are sealed, or it has ended."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.sealed >= end or self._has_ended)
 
     def __enter__(self) -> Self:
         self._say(self._order)
@@ -207,8 +250,7 @@ class SealerProcess:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with suppress(BrokenPipeError):
-            self._stdin.close()
+        self.finish()
         self._process.wait()
         self._reader.join()
         self._stdout.close()

@@ -2,24 +2,45 @@
 Keep the index of a log up to date, in a thread of the sealer process, one log at a time.
 
 The index may lag: a question reads the newest Events from the segments. So it is made when there is something worth a
-file, or when a while has passed.
+file, or when a while has passed. An import makes it at once: in large files, and to the end.
 """
 
+import enum
 import threading
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from kubewitness.keep.store.layout import DataDir
 
 RETRY_SECONDS = 10.0
-WORTH_A_FILE = 20_000
-AT_LATEST_SECONDS = 15.0
 YIELD_SECONDS = 10.0
-BATCH_BYTES = 16 << 20
-FILE_BYTES = 64 << 20
-MEMORY_BYTES = 320 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Pace:
+    """How much at once, and in how much memory."""
+
+    worth_events: int
+    """So many are worth a file."""
+    latest_seconds: float
+    """After which fewer are, too."""
+    batch_bytes: int
+    file_bytes: int
+    memory_bytes: int
+    threads: int
+
+
+class Pace(enum.Enum):
+    """How an index is made."""
+
+    KEEPING_UP = _Pace(20_000, 15.0, 16 << 20, 64 << 20, 320 << 20, 1)
+    """Beside a server, for as long as it runs, in little memory."""
+    AT_ONCE = _Pace(100_000, 3600.0, 192 << 20, 256 << 20, 768 << 20, 2)
+    """All of it, small files merged at the end; nothing else is waited for."""
+
+
 _one_at_a_time = threading.Lock()
 
 
@@ -33,8 +54,11 @@ class Indexing:
         on_indexed: Callable[[int], None],
         on_error: Callable[[str], None],
         is_behind: Callable[[], bool] = lambda: False,
+        pace: Pace = Pace.KEEPING_UP,
     ) -> None:
         """Begin, once `tell` was called. While the tree `is_behind` it comes first, within bounds."""
+        self._pace = pace.value
+        self._is_at_once = pace is Pace.AT_ONCE
         self._data = DataDir(Path(data))
         self._cluster = cluster
         self._on_indexed = on_indexed
@@ -76,26 +100,32 @@ class Indexing:
         with ExitStack() as opened:
             root, _ = self._data.enter(self._cluster)
             opened.enter_context(root)
-            tabulator = DuckTabulator(self._cluster, memory_bytes=MEMORY_BYTES, threads=1)
+            pace = self._pace
+            tabulator = DuckTabulator(self._cluster, memory_bytes=pace.memory_bytes, threads=pace.threads)
             opened.callback(tabulator.close)
-            maker = IndexMaker(root, tabulator, batch_bytes=BATCH_BYTES, file_bytes=FILE_BYTES)
+            maker = IndexMaker(root, tabulator, batch_bytes=pace.batch_bytes, file_bytes=pace.file_bytes)
             opened.callback(maker.close)
             self._on_indexed(maker.end)
             while True:
                 end = self._wait_for(maker.end)
-                if self._is_stopping:
+                is_last = self._is_stopping
+                if is_last and not self._is_at_once:
                     return
                 with _one_at_a_time:
-                    maker.advance(end)
+                    maker.advance(end, is_merged=not self._is_at_once)
+                    if is_last:
+                        maker.settle()
                 self._on_indexed(maker.end)
+                if is_last:
+                    return
 
     def _wait_for(self, done: int) -> int:
         """Wait until there is something worth the work; give how far the log is durable then."""
         with self._changed:
             self._changed.wait_for(lambda: self._end > done or self._is_stopping)
-            latest = time.monotonic() + AT_LATEST_SECONDS
+            pace = self._pace
             self._changed.wait_for(
-                lambda: self._end - done >= WORTH_A_FILE or self._is_stopping, latest - time.monotonic()
+                lambda: self._end - done >= pace.worth_events or self._is_stopping, pace.latest_seconds
             )
             # a head is promised soon, the index is not
             self._changed.wait_for(lambda: not self._is_behind() or self._is_stopping, YIELD_SECONDS)

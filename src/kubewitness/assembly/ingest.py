@@ -89,9 +89,10 @@ class Ingest:
         except BaseException:
             self._stack.close()
             raise
-        self._batch: list[tuple[Arrival, Key]] = []
+        self._batch: list[Arrival] = []
+        self._keys: list[Key] = []  # of the batch, as far as its past matters
         self._batch_bytes = 0
-        self._source = ""
+        self._name = self._dialect = ""  # of the source of the batch
         self._waiting: deque[Future[Receipt]] = deque()
 
     def __enter__(self) -> Self:
@@ -105,11 +106,12 @@ class Ingest:
     def add(self, record: Record, name: str) -> None:
         """Take an Event from the file of this name. Raises StoreError when it, or one before, cannot be stored."""
         item = record.item
-        source = source_name(self._door, name, item.dialect)
-        if source != self._source:
+        if item.dialect != self._dialect or name != self._name:
             self.flush()
-            self._source = source
-        self._batch.append((self.log.arrive(item.raw), _key(record) if self._past is not None else _NO_KEY))
+            self._name, self._dialect = name, item.dialect
+        self._batch.append(self.log.arrive(item.raw))
+        if self._past is not None:
+            self._keys.append(_key(record))
         self._batch_bytes += len(item.raw)
         if len(self._batch) >= BATCH_EVENTS or self._batch_bytes >= BATCH_BYTES:
             self.flush()
@@ -119,10 +121,10 @@ class Ingest:
         if not self._batch:
             return
         if self._past is not None:
-            self._past.remember(self._batch)
-        batch = Batch(time.time_ns(), self._source, [arrival for arrival, _ in self._batch])
+            self._past.remember(zip(self._batch, self._keys, strict=True))
+        batch = Batch(time.time_ns(), source_name(self._door, self._name, self._dialect), self._batch)
         self.counts.events += len(self._batch)
-        self._batch, self._batch_bytes = [], 0
+        self._batch, self._keys, self._batch_bytes = [], [], 0
         while len(self._waiting) >= _AHEAD:
             self._settle()
         self._waiting.append(self._group.submit(batch))
@@ -155,7 +157,6 @@ class Ingest:
 
 
 _KEPT_PLACES = 1000
-_NO_KEY = Key(None, None)
 
 
 def _key(record: Record) -> Key:

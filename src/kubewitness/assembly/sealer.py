@@ -9,6 +9,7 @@ durable and ends too. A thread for each log, so that a disk that hangs holds up 
 """
 
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import msgspec
 
-from kubewitness.assembly.indexing import Indexing
+from kubewitness.assembly.indexing import Indexing, Pace
 from kubewitness.keep.store.errors import DamagedError
 from kubewitness.keep.store.layout import DataDir, KeyDir
 from kubewitness.keep.store.sinks import Sinks, sinks_of
@@ -28,7 +29,10 @@ from kubewitness.keep.store.tree import Tree
 RETRY_SECONDS = 5.0
 STOP_SECONDS = 60.0
 BEHIND_EVENTS = 40_000
+GARBAGE = (50_000, 20, 50)
+"""When Python looks for cycles: seldom, as what is made of Events has none, and there is much of it at a time."""
 MAX_SLICE = 16_384  # Events taken in before a head is signed, so that a head is never long in coming
+LARGE_SLICE = 65_536  # of an import, where nobody waits for it
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -40,6 +44,13 @@ class Order(msgspec.Struct, frozen=True):
     every_seconds: float = 1.0
     sinks: Sequence[Mapping[str, str]] = ()
     is_indexed: bool = True
+    pace: str = Pace.KEEPING_UP.name
+    """Of the index. At once means also that this is all there is to do: nobody is to come first."""
+
+    @property
+    def is_at_once(self) -> bool:
+        """Whether all is to be done at once, and then no more."""
+        return Pace[self.pace] is Pace.AT_ONCE
 
 
 class Durable(msgspec.Struct, frozen=True):
@@ -134,7 +145,7 @@ class Sealer:
             self._report(Report(self._cluster, tree.signed_size))
             while True:
                 end, is_last = self._wait_for(tree.size)
-                for head in _heads(tree, end):
+                for head in _heads(tree, end, LARGE_SLICE if self._order.is_at_once else MAX_SLICE):
                     self._size = tree.size
                     self._sinks(head)
                     self._report(Report(self._cluster, tree.signed_size, head=head.decode()))
@@ -152,9 +163,8 @@ class Sealer:
             return self._end, self._is_stopping
 
 
-def _heads(tree: Tree, end: int) -> Iterator[bytes]:
+def _heads(tree: Tree, end: int, slice_size: int) -> Iterator[bytes]:
     """Grow a tree to `end` in slices, as blocks allow; give the head of each."""
-    slice_size = MAX_SLICE
     while tree.size < end:
         head = tree.grow(min(end, tree.size + slice_size))
         if head is not None:
@@ -165,13 +175,14 @@ def _heads(tree: Tree, end: int) -> Iterator[bytes]:
             slice_size *= 2  # the next block is larger
 
 
-def _indexing(data: str, cluster: str, report: Callable[[Report], None], is_behind: Callable[[], bool]) -> Indexing:
+def _indexing(order: Order, cluster: str, report: Callable[[Report], None], is_behind: Callable[[], bool]) -> Indexing:
     return Indexing(
-        data,
+        order.data,
         cluster,
         lambda end: report(Report(cluster, indexed=end)),
         lambda error: report(Report(cluster, error=error, is_index=True)),
-        is_behind,
+        (lambda: False) if order.is_at_once else is_behind,
+        Pace[order.pace],
     )
 
 
@@ -180,8 +191,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the first process, which closes our input then
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.umask(0o077)
-    with contextlib.suppress(OSError):
-        os.nice(2)  # acknowledging comes first, but heads are promised soon too
+    gc.freeze()
+    gc.set_threshold(*GARBAGE)
     lock = threading.Lock()
 
     def report(said: Report) -> None:
@@ -191,12 +202,15 @@ def main() -> None:
 
     lines = iter(sys.stdin.buffer.readline, b"")
     order = msgspec.json.decode(next(lines), type=Order)
+    if not order.is_at_once:
+        with contextlib.suppress(OSError):
+            os.nice(2)  # acknowledging comes first, but heads are promised soon too
     workers: dict[str, list[Sealer | Indexing]] = {}
     for cluster in order.clusters:
         sealer = Sealer(order, cluster, report)
         workers[cluster] = [sealer]
         if order.is_indexed:
-            workers[cluster].append(_indexing(order.data, cluster, report, sealer.is_behind))
+            workers[cluster].append(_indexing(order, cluster, report, sealer.is_behind))
     for line in lines:
         told = msgspec.json.decode(line, type=Durable)
         for worker in workers[told.cluster]:
@@ -206,7 +220,7 @@ def main() -> None:
         worker.stop()
     deadline = time.monotonic() + STOP_SECONDS
     for worker in everybody:
-        worker.thread.join(max(deadline - time.monotonic(), 0.1))
+        worker.thread.join(None if order.is_at_once else max(deadline - time.monotonic(), 0.1))
     # a disk that hangs may hold a thread; what it was to write can be made again
     os._exit(0)
 

@@ -88,7 +88,7 @@ class Tailing:
     def run(self, *, is_once: bool = False) -> int:
         """Read until stopped, or only what is there; give how many Events were stored. Raises StoreError, OSError."""
         with (
-            SealerProcess(self._data, self._keys, self._cluster, is_indexed=True) as sealer,
+            SealerProcess(self._data, self._keys, self._cluster) as sealer,
             Ingest(self._data, self._keys, self._cluster, TAIL, on_durable=sealer.tell) as ingest,
         ):
             sealer.tell(ingest.log.end)

@@ -111,7 +111,7 @@ class Log:
     def fraction(self) -> float | None:
         """How far the reading of the present question is, 0 to 1; None while nobody knows."""
         total = sum(one.size_bytes for one in self._events.inputs)
-        read = _bytes_read() - self._read_before
+        read = _bytes_read() - self._read_before - self._events.bytes_measured
         return max(self._events.fraction or 0, min(read / total, _NEARLY)) if total and read else None
 
     def query(self, statement: str, *, stages: Stages | None = None, weights: "Weights | None" = None) -> Rows:
@@ -145,6 +145,13 @@ class Log:
             return
         answer = self._ask(select(["_row"], limit=limit), self._stages, keeps_bytes=True)
         yield from answer.exact_bytes([row for (row,) in answer])
+
+    def raw_with(self, columns: Sequence[str]) -> Iterator[tuple[bytes, tuple[Any, ...]]]:
+        """Give the exact bytes of what the flags mean, in the order of time, each with these columns."""
+        answer = self._ask(select(["_row", *columns]), self._stages, keeps_bytes=True)
+        rows = list(answer)
+        for row, raw in zip(rows, answer.exact_bytes([row[0] for row in rows]), strict=True):
+            yield raw, row[1:]
 
     def weighed(self, columns: Sequence[str]) -> Iterator[tuple[tuple[Any, ...], int]]:
         """Give these columns of what the flags mean, each row with the bytes it takes in the log."""

@@ -17,7 +17,7 @@ from kubewitness.policy.prove.diff import Diff
 from kubewitness.policy.shapes import Traffic
 from kubewitness.policy.workshop.costs import Batching, Disk, Posts, Price, Rotation, a_day, disk, posts
 from kubewitness.policy.workshop.simulate import Effect, Simulation, simulate
-from kubewitness.policy.workshop.tally import Side, Tally, resource_of, rule_of, tally, tally_by, user_of
+from kubewitness.policy.workshop.tally import Side, Tally, resource_of, rule_of, tallies, user_of
 
 if TYPE_CHECKING:
     from kubewitness.policy.load import Document
@@ -85,12 +85,10 @@ def report_of(
     assert new.policy is not None  # noqa: S101  the caller asked for accepted policies
     baseline = old.policy if old else None
     simulation = simulate(traffic, new.policy, baseline)
-    total = tally(simulation.lines)
+    total, (by_rule, by_user, by_resource) = tallies(simulation.lines, (rule_of, user_of, resource_of))
     rules = {
         _rule(new, index): one
-        for index, one in sorted(
-            tally_by(simulation.lines, rule_of).items(), key=lambda item: (item[0] is None, item[0] or 0)
-        )
+        for index, one in sorted(by_rule.items(), key=lambda item: (item[0] is None, item[0] or 0))
     }
     unseen = tuple(_unseen(old, new)) if simulation.is_recorded_by_baseline else ()
     return Report(
@@ -98,8 +96,8 @@ def report_of(
         simulation=simulation,
         total=total,
         by_rule=rules,
-        by_user=tally_by(simulation.lines, user_of),
-        by_resource=tally_by(simulation.lines, resource_of),
+        by_user=by_user,
+        by_resource=by_resource,
         costs=(_cost(args, traffic, total.before, prices), _cost(args, traffic, total.after, prices)),
         prices=prices,
         unseen=unseen,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kubewitness.cli.answer import conclude, say
+from kubewitness.cli.columns import STORED
 from kubewitness.cli.engine import Log, open_log
 from kubewitness.cli.errors import ExitCode, UserError
 from kubewitness.cli.filters import add_filter_arguments
@@ -63,17 +64,18 @@ def run(args: argparse.Namespace) -> int:
     target = target_of(args)
     visible = _visibility(args.policy, question, target) if args.policy else []
     with open_log(args, narrowed=candidates(question, target)) as log, Progress("reading", log.fraction) as progress:
-        findings = list(_judged(progress.until_first(log.raw()), question, target))
-        known = [finding for finding in findings if finding.certainty is not Certainty.UNKNOWN]
-        unknown = [finding for finding in findings if finding.certainty is Certainty.UNKNOWN]
+        findings = list(_judged(progress.until_first(_placed(log)), question, target))
+        known = [found for found in findings if found[0].certainty is not Certainty.UNKNOWN]
+        unknown = [found for found in findings if found[0].certainty is Certainty.UNKNOWN]
         output = output_of(args)
         if args.output == "text":
-            _write_text(known, unknown, output)
+            _write_text([finding for finding, _ in known], [finding for finding, _ in unknown], output)
         else:
-            shown = _TABLE if args.output == "table" else range(len(COLUMNS))
-            rows = (_row(finding) for finding in (*known, *unknown))
+            columns = (*COLUMNS, *(shown.column for shown in STORED)) if log.is_store else COLUMNS
+            shown = _TABLE if args.output == "table" else range(len(columns))
+            rows = ((*_row(finding), *place) for finding, place in (*known, *unknown))
             chosen = ([row[index] for index in shown] for row in rows)
-            write_rows(chosen, [COLUMNS[index] for index in shown], args.output, output)
+            write_rows(chosen, [columns[index] for index in shown], args.output, output)
         return _conclude(log, args, target, found=len(known), unknown=len(unknown), visible=visible)
 
 
@@ -96,16 +98,27 @@ def target_of(args: argparse.Namespace) -> "Target":
     return Target(plural(resource), name or None, namespace, group or None)
 
 
-def _judged(raw: Iterable[bytes], question: "Question", target: "Target") -> Iterator["Finding"]:
+def _placed(log: Log) -> Iterator[tuple[bytes, tuple[object, ...]]]:
+    """Give the Events, and of each of a store its cluster and its place in the log, by which it is proved."""
+    if log.is_store:
+        yield from log.raw_with([name for shown in STORED for name in shown.reads])
+    else:
+        for raw in log.raw():
+            yield raw, ()
+
+
+def _judged(
+    events: Iterable[tuple[bytes, tuple[object, ...]]], question: "Question", target: "Target"
+) -> Iterator[tuple["Finding", tuple[object, ...]]]:
     from kubewitness.event.decode import decode_tolerant
     from kubewitness.look.investigate.who import judge
 
-    for event in raw:
-        read = decode_tolerant(event)
+    for raw, place in events:
+        read = decode_tolerant(raw)
         if not isinstance(read, str):
             finding = judge(read[0], question, target)
             if finding is not None:
-                yield finding
+                yield finding, place
 
 
 def _request(finding: "Finding") -> Request:

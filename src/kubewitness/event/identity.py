@@ -12,6 +12,9 @@ import re
 # as Go writes the TypeMeta; any version of the group, so that v1beta1 copies meet too
 _TYPE_META = re.compile(rb'\{"kind":"Event","apiVersion":"audit\.k8s\.io/[a-z0-9]{1,16}",')
 
+USUAL_TYPE_META = b'{"kind":"Event","apiVersion":"audit.k8s.io/v1",'
+"""How a line of a log begins; the canonical bytes are then `{` and what follows."""
+
 
 def canonical_bytes(raw: bytes) -> bytes:
     """Give the bytes by which an Event is known, to be hashed. `raw` is the exact bytes of one Event."""

@@ -66,13 +66,20 @@ class RuleMatcher:
                 return False
             if self.namespaces and attributes.namespace not in self.namespaces:
                 return False
-            if self.resources and not any(entry.matches(attributes) for entry in self.resources):
+            if self.resources and not self.matches_resources(attributes):
                 return False
         elif not self.matches_other_requests or not self.matches_path(attributes.path):
             return False
         if self.users and attributes.user not in self.users:
             return False
         return not self.groups or self.matches_groups(attributes)
+
+    def matches_resources(self, attributes: Attributes) -> bool:
+        """Say whether any entry of `resources` matches."""
+        for entry in self.resources:  # noqa: SIM110 - a generator takes twice the time
+            if entry.matches(attributes):
+                return True
+        return False
 
     def matches_path(self, path: str) -> bool:
         """Say whether a non-resource URL matches; true when the rule states none."""

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+import msgspec
+
 from kubewitness.event.types import Level, Stage
 from kubewitness.policy.types import Attributes, Policy
 
@@ -36,8 +38,7 @@ class Interest:
     omits_managed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(msgspec.Struct, frozen=True, gc=False):
     """
     Events that no policy at hand can tell apart: one kind of request by one user, at one level and stage.
 

@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kubewitness.look.query.scan_blocks import BlockFiles, blocks
@@ -58,6 +58,7 @@ def test_count_lines(lines: list[bytes], ends: bool) -> None:
 
 @settings(deadline=None, max_examples=30)
 @given(st.lists(st.integers(0, 60_000), max_size=40), st.integers(1, 50_000))
+@example([55_000, 55_000], 1)
 def test_blocks_are_the_stream(sizes: list[int], chunk_bytes: int) -> None:
     """Blocks put together are the stream, each of whole lines, long lines by themselves."""
     from kubewitness.look.query import scan_blocks

@@ -38,6 +38,8 @@ FORGET_AFTER_S = 60.0
 """How long a file that was merged is kept for those who read an older manifest."""
 _FULL = 0.5
 """A file with this share of the largest size is left alone."""
+_SMALL = 0.125
+"""At the end only smaller ones are merged: to write an Event again takes as long as to index it did."""
 _SMALL_FILES = 12
 _RUNG = 16
 
@@ -98,11 +100,12 @@ class IndexMaker:
         *,
         at_least: int = 1,
         is_final: bool = False,
+        is_merged: bool = True,
         told: Callable[[int], None] = lambda _: None,
     ) -> int:
         """Take in the Events below `until` if there are `at_least` so many; give the new end. Raises OSError.
 
-        `told` hears after each batch how far the index is.
+        `told` hears after each batch how far the index is. Unless `is_merged`, small files are left to `settle`.
 
         Nothing is promised about Events that are not durable: say `until` where a writer is at work.
         """
@@ -111,7 +114,8 @@ class IndexMaker:
         try:
             for batch, unread in self._batches(until):
                 self._take_in(batch, unread, is_final=is_final)
-                self._merge()
+                if is_merged:
+                    self._merge()
                 told(self.end)
         except BaseException:
             self._tail = self._new_tail()  # what was read and not written is read again
@@ -218,7 +222,7 @@ class IndexMaker:
         """Find files of one hour to make one of: many of about a size, or all that fit when the hour is over."""
         hours: dict[str, list[Entry]] = defaultdict(list)
         for entry in self.manifest.files:
-            if entry.raw_bytes < self._file_bytes * _FULL:
+            if entry.raw_bytes < self._file_bytes * (_SMALL if is_final else _FULL):
                 hours[entry.path.rpartition("/")[0]].append(entry)
         latest = max((entry.path.rpartition("/")[0] for entry in self.manifest.files), default="")
         for hour, entries in hours.items():

@@ -8,7 +8,9 @@ to others; they read what was stored. One thread calls `commit`.
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from itertools import islice
+
+import msgspec
 
 from kubewitness._kit.files import Directory, Lock
 from kubewitness.keep.seal.leaf import SEED_BYTES, Kept
@@ -26,7 +28,7 @@ BLOCK_BYTES = 8 << 20  # some 1 MB compressed; what is bigger takes many times a
 MAX_SEEN = 65_536  # indexes of what came again that wait for a block to be noted in
 
 
-class Arrival(NamedTuple):
+class Arrival(msgspec.Struct, frozen=True, gc=False):
     """An Event that came: what is to be kept of it, and its identity."""
 
     kept: Kept
@@ -105,13 +107,15 @@ class ClusterLog:
         commits: list[Commit] = []
         seen: list[Known] = []
         end = self._writer.end
+        find = self.window.find
         for batch in batches:
             indexes: list[int] = []
             new: list[Arrival] = []
             for arrival in batch.events:
-                known = self.window.find(arrival.identity) or fresh.get(arrival.identity)
+                identity = arrival.identity
+                known = find(identity) or fresh.get(identity)
                 if known is None:
-                    known = fresh[arrival.identity] = Known(end + len(new), batch.source)
+                    known = fresh[identity] = Known(end + len(new), batch.source)
                     new.append(arrival)
                 elif known.source != batch.source:
                     seen.append(Known(known.at, batch.source))
@@ -119,7 +123,7 @@ class ClusterLog:
             end += len(new)
             commits += self._make_commits(batch, new)
             receipts.append(Receipt(indexes, len(batch.events) - len(new)))
-        self._write(commits, {known.at: identity for identity, known in fresh.items()})
+        self._write(commits, iter(fresh.items()))
         self._note_seen(seen)  # in the next block; before the write, some of these indexes might have come to nothing
         return receipts
 
@@ -130,8 +134,8 @@ class ClusterLog:
             kept = [arrival.kept for arrival in part]
             yield Commit(batch.received_ns, batch.source, Secret(self._random(SEED_BYTES)), kept, identities)
 
-    def _write(self, commits: list[Commit], identities: dict[int, bytes]) -> None:
-        """Write commits in as few blocks as may be; what each block holds is known from then on."""
+    def _write(self, commits: list[Commit], fresh: Iterator[tuple[bytes, Known]]) -> None:
+        """Write commits in as few blocks as may be; what each block holds, in the order of `fresh`, is known then."""
         waiting = [commit for commit in commits if commit.events]
         while waiting:
             size, count = 0, 0
@@ -147,18 +151,15 @@ class ClusterLog:
                 for commit in seen:
                     self._seen.setdefault(commit.source, []).extend(commit.seen)
                 raise
-            index = block.first
-            for commit in waiting[:count]:
-                for number in range(index, index + len(commit.events)):
-                    self.window.remember(identities[number], Known(number, commit.source))
-                index += len(commit.events)
+            for identity, known in islice(fresh, block.end - block.first):
+                self.window.remember(identity, known)
             waiting = waiting[count:]
 
     def _note_seen(self, seen: Sequence[Known]) -> None:
         room = max(MAX_SEEN - sum(map(len, self._seen.values())), 0)
         self.forgotten += max(len(seen) - room, 0)
-        for index, source in seen[:room]:
-            self._seen.setdefault(source, []).append(index)
+        for known in seen[:room]:
+            self._seen.setdefault(known.source, []).append(known.at)
 
     def _take_seen(self, received_ns: int) -> list[Commit]:
         seen, self._seen = self._seen, {}

@@ -132,6 +132,8 @@ def _encode_commit(commit: Commit, lines: list[bytes]) -> bytes:
         if not line:
             raise ValueError(f"Event {number} of a commit from {commit.source!r} has no bytes")
         lines.append(line)
+        if not kept.removed and kept.tombstone is None:
+            continue  # as most are
         for group, removed in kept.removed.items():
             head = bytes((group, removed.state))
             notes.append(_note(_REMOVED, number, head + removed.inner + removed.instead))

@@ -59,8 +59,7 @@ class TileFiles:
             folders.setdefault(tuple(names), []).append(name)
         for path, fresh in folders.items():
             with self._folder(path, is_new=True) as folder:
-                for name in fresh:
-                    folder.sync_file(name)
+                folder.sync_files(fresh)
                 folder.sync()
         for parent in sorted({path[:depth] for path in folders for depth in range(len(path))}):
             with self._folder(parent, is_new=True) as folder:

@@ -99,6 +99,7 @@ class Key(enum.Enum):
     """
 
 
+LINE_BYTES = "line_bytes"
 _BODIES = frozenset({"requestObject", "responseObject"})
 REQUEST_KEY = ("auditID", "user.username", "requestURI", "requestReceivedTimestamp", "verb")
 """Wire paths that tell one request from another, whatever is asked."""
@@ -123,8 +124,13 @@ class Relation:
     nonce: str
     cluster: str | None = None
     weights: Mapping[str, str] = field(default_factory=dict)
-    """Further columns, numbers made in SQL of `json` (the whole line), `requestObject` and `responseObject`.
-    Parsing costs twice as much."""
+    """Further columns, numbers made in SQL of `requestObject` and `responseObject`; or `LINE_BYTES` alone: what the
+    line takes with its end, NULL where lines are read strictly (see `scan_lengths`)."""
+
+    @property
+    def measures(self) -> bool:
+        """Whether a weight is what the line takes."""
+        return LINE_BYTES in self.weights.values()
 
     @property
     def mark(self) -> str:
@@ -187,14 +193,18 @@ class Relation:
         return f"SELECT *{derived} FROM ({floor})"
 
     def _raw(self, columns: Mapping[str, str | dict[str, str]], path: str, options: str, reading: Reading) -> str:
-        """SELECT of the columns as they stand; what a line weighs is known only to who reads it whole."""
-        if not self.weights:
+        """SELECT of the columns as they stand; what a line takes is told to who reads it whole, and parses it twice."""
+        if not self.measures or reading is Reading.STRICT:
             types = {name: type_ if isinstance(type_, str) else struct_type(type_) for name, type_ in columns.items()}
-            return f"SELECT * FROM read_ndjson({literal(path)}, columns={map_literal(types)}{options})"
+            length = f", NULL::BIGINT AS {LINE_BYTES}" if self.measures else ""
+            return f"SELECT *{length} FROM read_ndjson({literal(path)}, columns={map_literal(types)}{options})"
         shape = literal(json.dumps(columns))
         # what was mended weighs what its line would in a log, however it was laid out
-        line = "json_extract(json, '$') AS json" if reading is Reading.TRUSTED else "json"
-        return f"SELECT unnest(from_json(json, {shape})), {line} FROM read_ndjson_objects({literal(path)}{options})"
+        line = "json_extract(json, '$')" if reading is Reading.TRUSTED else "json"
+        return (
+            f"SELECT unnest(from_json(json, {shape})), strlen({line}) + 1 AS {LINE_BYTES} "
+            f"FROM read_ndjson_objects({literal(path)}{options})"
+        )
 
     def _columns(self, reads: Iterable[str], reading: Reading) -> dict[str, str | dict[str, str]]:
         plain: dict[str, str | dict[str, str]] = {self.mark: "VARCHAR"} if reading is Reading.TRUSTED else {}

@@ -29,7 +29,15 @@ from kubewitness.event.fields import by_column, by_path
 from kubewitness.look.query.account import Account
 from kubewitness.look.query.lockdown import QueryError, check_select, engine_errors, locked, seal, tidy
 from kubewitness.look.query.plain_sql import columns_compared, columns_selected
-from kubewitness.look.query.relation import ENVELOPE, FILLED_LATER, SAME_IN_EVERY_STAGE, WIRE_PATHS, Key, Relation
+from kubewitness.look.query.relation import (
+    ENVELOPE,
+    FILLED_LATER,
+    LINE_BYTES,
+    SAME_IN_EVERY_STAGE,
+    WIRE_PATHS,
+    Key,
+    Relation,
+)
 from kubewitness.look.query.relation_names import (
     ALIASES,
     COLUMNS,
@@ -43,6 +51,7 @@ from kubewitness.look.query.relation_names import (
 )
 from kubewitness.look.query.scan import Question, Scan
 from kubewitness.look.query.scan_blocks import BlockFiles
+from kubewitness.look.query.scan_lengths import with_lengths
 from kubewitness.look.query.source import Input, find_inputs
 
 if TYPE_CHECKING:
@@ -125,6 +134,12 @@ class Events:
             return None
         return min(1.0, scan.progress_bytes() / total)
 
+    @property
+    def bytes_measured(self) -> int:
+        """How many bytes were read for their line ends alone. May be asked from another thread."""
+        measure = self._scan.measure if self._scan is not None else None
+        return measure.bytes_read if measure is not None else 0
+
     def query(
         self,
         sql: str,
@@ -154,11 +169,10 @@ class Events:
             question = self._plan(connection, sql, where, unknown, stages, keeps_bytes=keeps_bytes, weights=numbers)
             decides = None if question.decides is None else question.decides.union(tests)
             question = replace(question, decides=decides, reads=question.reads.union(tests))
-            if not question.is_ordered and not keeps_bytes:
+            relation = self._relation(question.used, weights)
+            if not question.is_ordered and not keeps_bytes and not relation.measures:
                 connection.execute("SET preserve_insertion_order = false")
-            scan = self._scan = Scan(
-                connection, self._relation(question.used, weights), question, self._files, picks=picks
-            )
+            scan = self._scan = Scan(connection, relation, question, self._files, picks=picks)
             account = self._read(scan, stages)
             account.unknown = 0 if unknown == "FALSE" else count_hits(connection, "_match = 2 AND NOT _odd")
             _create_views(connection, question, weights)
@@ -230,7 +244,10 @@ class Events:
     def _read(self, scan: Scan, stages: str) -> Account:
         question = scan.question
         if stages == "all":
-            return Account(scan.read(self.inputs, Key.REQUEST if question.joins_stages else Key.NONE))
+            key = Key.REQUEST if question.joins_stages else Key.NONE
+            # the n-th length is that of the n-th row: so every row is there
+            every = scan.relation.measures and question.where != "TRUE"
+            return Account(scan.read(self.inputs, key, keeps_every_row=every))
         every = question.changes_with_stage
         if not any(one.shares_audit_ids for one in self.inputs):
             account = Account(scan.read(self.inputs, Key.AUDIT_ID, keeps_every_row=every))
@@ -371,9 +388,11 @@ def keep_latest(connection: "duckdb.DuckDBPyConnection") -> None:
     )
 
 
-def _create_views(connection: "duckdb.DuckDBPyConnection", question: Question, weights: Iterable[str]) -> None:
+def _create_views(connection: "duckdb.DuckDBPyConnection", question: Question, weights: Weights) -> None:
     names = ", ".join([name for name in (every_name(question.columns),) if name] + list(map(identifier, weights)))
-    rows = "SELECT *, rowid AS _row FROM hits WHERE _match = 1 AND NOT _odd"
+    measured = [identifier(name) for name, (raw, _) in weights.items() if raw == LINE_BYTES]
+    hits = with_lengths(measured) if measured else "hits"
+    rows = f"SELECT *, rowid AS _row FROM {hits} WHERE _match = 1 AND NOT _odd"
     select = f"SELECT {names}{', ' if names else ''}_row FROM ({rows}"
     connection.execute(f"CREATE VIEW events AS {select})")
     latest = "QUALIFY _key IS NULL OR row_number() OVER (PARTITION BY _key ORDER BY _rank DESC, rowid) = 1"

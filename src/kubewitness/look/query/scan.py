@@ -27,6 +27,7 @@ from kubewitness.look.query.lockdown import engine
 from kubewitness.look.query.relation import Key, Reading, Relation
 from kubewitness.look.query.relation_names import every_name, identifier, rows_read
 from kubewitness.look.query.scan_blocks import BLOCK_BYTES, LONG_LINE_BYTES, SHORT_LINE_BYTES, Block, BlockFiles, blocks
+from kubewitness.look.query.scan_lengths import LENGTHS, MOST_IN_PLACE_BYTES, Measure
 from kubewitness.look.query.scan_lines import Line, count_lines, pick, regions
 from kubewitness.look.query.source import Input
 
@@ -42,6 +43,7 @@ _TOO_LONG = "maximum_object_size"
 _LONG_FILE_BYTES = 32 << 20
 _BLOCK_OPTIONS = ""
 # the engine's threads share a file buffer by buffer, of twice this size: 32 MiB would be a block for one thread alone
+_IN_PLACE = f", maximum_object_size={4 << 20}"
 _SHORT_LINES = f", maximum_object_size={SHORT_LINE_BYTES}"
 
 
@@ -105,6 +107,7 @@ class Scan:
     done_bytes: int = 0
     key: Key = Key.REQUEST
     picks: "Picks | None" = None
+    measure: Measure | None = None
     keeps_every_row: bool = False
     """Keep rows that do not match too, empty but for their key: an early stage may match, and the latest not."""
     _has_table: bool = False
@@ -120,6 +123,8 @@ class Scan:
         self.parts.clear()
         self.done_bytes = 0
         self._has_table = False
+        if self.relation.measures:
+            self.connection.execute(LENGTHS)
         accounts = []
         for one in inputs:
             account = FileAccount(one.name)
@@ -149,9 +154,9 @@ class Scan:
         """Say whether the engine reads the file well, and in order: a last line without its end may come first."""
         match one.compression:
             case Compression.NONE:
-                return one.has_line_end
+                return one.has_line_end and not (self.relation.measures and one.size_bytes > MOST_IN_PLACE_BYTES)
             case Compression.ZSTD:
-                return not self.question.keeps_bytes
+                return not self.question.keeps_bytes and not self.relation.measures
             case Compression.GZIP:
                 return False
 
@@ -186,7 +191,7 @@ class Scan:
         """Let the engine open the file itself. False when it cannot hold a line or unpack the data."""
         part = self._new_part(Part(one))
         try:
-            rows = self._insert(one.path, part, _unpacking(one))
+            rows = self._insert_either(one.path, part, _unpacking(one))
         except engine().InvalidInputException as exc:
             if _TOO_LONG in str(exc):
                 return False
@@ -430,14 +435,39 @@ class Scan:
         if now.reading is Reading.TOLERANT and now.input.is_clean_at_ends:
             now.reading = Reading.STRICT
         try:
-            self._fill(self._select(path, part, options))
+            if now.reading is Reading.STRICT and self.relation.measures:
+                self._insert_measured(path, part, options)
+            else:
+                self._insert_select(path, part, options)
         except engine().InvalidInputException as exc:
             if now.reading is not Reading.STRICT or _TOO_LONG in str(exc):
                 raise
             now.reading = Reading.TOLERANT
-            self._fill(self._select(path, part, options))
-        now.rows = rows_read(self.connection)
+            self._insert_select(path, part, options)
         return now.rows
+
+    def _insert_either(self, path: str, part: int, options: str) -> int:
+        """Read a file with small buffers, so that the engine's threads end together, or with the usual ones."""
+        try:
+            return self._insert(path, part, options + _IN_PLACE)
+        except engine().InvalidInputException as exc:
+            if _TOO_LONG not in str(exc):
+                raise
+            return self._insert(path, part, options)
+
+    def _insert_select(self, path: str, part: int, options: str) -> None:
+        self._fill(self._select(path, part, options))
+        self.parts[part].rows = rows_read(self.connection)
+
+    def _insert_measured(self, path: str, part: int, options: str) -> None:
+        """Read a file into `hits`, and what its lines take into `lengths`; tolerantly where the two do not agree."""
+        with Measure(path, self.files.lengths_fd) as self.measure:
+            self._insert_select(path, part, options)
+            lengths = self.files.paths[self.files.lengths_fd]
+            if not self.measure.keep(self.connection, lengths, part, self.parts[part].rows):
+                self.connection.execute(f"DELETE FROM hits WHERE _part = {part}")
+                self.parts[part].reading = Reading.TOLERANT
+                self._insert_select(path, part, options)
 
     def kept_ordinals(self, part: int, path: str) -> list[int]:
         """Give the numbers of the lines that gave the rows of a part, in order."""

@@ -23,8 +23,10 @@ class BlockFiles:
     """Memory files whose paths are known before the engine is locked down."""
 
     def __init__(self) -> None:
-        *self.fds, self.rescue_fd = (os.memfd_create("kubewitness", os.MFD_CLOEXEC) for _ in range(_FILES + 1))
-        self.paths = {fd: f"/proc/self/fd/{fd}" for fd in (*self.fds, self.rescue_fd)}
+        *self.fds, self.rescue_fd, self.lengths_fd = (
+            os.memfd_create("kubewitness", os.MFD_CLOEXEC) for _ in range(_FILES + 2)
+        )
+        self.paths = {fd: f"/proc/self/fd/{fd}" for fd in (*self.fds, self.rescue_fd, self.lengths_fd)}
 
     def close(self) -> None:
         """Give the memory back."""
@@ -151,7 +153,8 @@ def _pieces(chunks: Iterable[bytes]) -> Iterator[list[bytes]]:
             ready += begun
             ready_bytes += begun_bytes
         cut = chunk.rfind(b"\n") + 1
-        ready.append(chunk[:cut])
+        if cut:
+            ready.append(chunk[:cut])
         ready_bytes += cut
         begun, begun_bytes = [chunk[cut:]], len(chunk) - cut
         if ready_bytes >= BLOCK_BYTES:

@@ -16,6 +16,7 @@ from typing import Any
 from kubewitness.event.types import Level, Stage
 from kubewitness.look.query import policy_sql
 from kubewitness.look.query.policy_sql import text_literal as literal
+from kubewitness.look.query.relation import LINE_BYTES
 from kubewitness.policy.request import info_from_uri
 from kubewitness.policy.shapes import ANY_NODE, NODE_PREFIX, OTHER, OTHER_PATH, Interest, Shape, Traffic
 from kubewitness.policy.types import Attributes
@@ -71,13 +72,13 @@ WEIGHTS = ("_bytes", "_request", "_response", "_request_managed", "_response_man
 
 def weights_of(interest: Interest) -> dict[str, tuple[str, str]]:
     """
-    Write the weights that `shape_sql` adds up: over the raw line, and over the columns of a store.
+    Write the weights that `shape_sql` adds up: over the raw members, and over the columns of a store.
 
     A store keeps no line lengths in its index: there the size of an event is put together from its columns (see
     `_STORE_BYTES`), in all within 1 %.
     """
     weights = {
-        "_bytes": ("strlen(json) + 1", f"{_PLAIN_BYTES} + {_body('request_object')} + {_body('response_object')}"),
+        "_bytes": (LINE_BYTES, f"{_PLAIN_BYTES} + {_body('request_object')} + {_body('response_object')}"),
         "_request": (_body("requestObject"), _body("request_object")),
         "_response": (_body("responseObject"), _body("response_object")),
     }
@@ -169,7 +170,9 @@ def _body(column: str) -> str:
     escaped = column
     for letter in "<>&":
         escaped = f"replace({escaped}, '{letter}', '------')"
-    return f"CASE WHEN {column} IS NULL THEN 0 ELSE strlen({escaped}) + {_NAME_BYTES[column]} END"
+    plain = " AND ".join(f"NOT contains({column}, '{letter}')" for letter in "<>&")  # most bodies; replacing copies
+    size = f"CASE WHEN {plain} THEN strlen({column}) ELSE strlen({escaped}) END"
+    return f"CASE WHEN {column} IS NULL THEN 0 ELSE {size} + {_NAME_BYTES[column]} END"
 
 
 def _managed(column: str) -> str:
@@ -251,12 +254,19 @@ def traffic_of(rows: Iterable[Sequence[Any]], interest: Interest) -> Traffic:
     first = last = None
     busiest = minutes = 0
     requests: dict[tuple[Any, ...], Attributes] = {}
+    groups_of: dict[Any, tuple[str, ...]] = {}
     for row in rows:
         if row[0] < 0:
             first, last, busiest, minutes = row[-4], row[-3], row[-2] or 0, row[-1]
             continue
-        key = (row[0], *row[3:5], tuple(row[5]) if isinstance(row[5], list) else row[5], *row[6:13])
-        request = requests.get(key) or requests.setdefault(key, _attributes(key, interest.groups))
+        member = tuple(row[5]) if isinstance(row[5], list) else row[5]
+        key = (row[0], *row[3:5], member, *row[6:13])
+        request = requests.get(key)
+        if request is None:
+            groups = groups_of.get(member)
+            if groups is None:
+                groups = groups_of[member] = _groups(member, interest.groups)
+            request = requests[key] = _attributes(key, groups)
         shapes.append(Shape(request, _LEVELS[row[1]], _STAGES[row[2]], *row[13:22]))
     return Traffic(tuple(shapes), first, last, busiest, minutes)
 
@@ -265,13 +275,16 @@ _LEVELS = {level.value: level for level in Level}
 _STAGES = {stage.value: stage for stage in Stage}
 
 
-def _attributes(key: tuple[Any, ...], interesting: Sequence[str]) -> Attributes:
-    kind_of, verb, user, member, resource, subresource, api_group, namespace, name, path, uri = key
-    groups = None
-    if user is not None:
-        is_listed = isinstance(member, tuple)
-        digits = zip(interesting, member or "", strict=False)
-        groups = member if is_listed else tuple(group for group, digit in digits if digit == "1")
+def _groups(member: tuple[str, ...] | str | None, interesting: Sequence[str]) -> tuple[str, ...]:
+    """Give the groups that a list of names or of digits stands for."""
+    if isinstance(member, tuple):
+        return member
+    return tuple(group for group, digit in zip(interesting, member or "", strict=False) if digit == "1")
+
+
+def _attributes(key: tuple[Any, ...], of_user: tuple[str, ...]) -> Attributes:
+    kind_of, verb, user, _, resource, subresource, api_group, namespace, name, path, uri = key
+    groups = None if user is None else of_user
     verb = verb or ""
     if kind_of == _URL:
         return info_from_uri(verb, uri or "").attributes(user, groups)

@@ -41,7 +41,8 @@ _HOT, _FINAL = 3, 6
 _ROW_GROUP = 122_880
 _MOST_HOURS = 64  # who sends us times decides on hours: beyond this many in a batch the rest share a folder
 _OTHER = "date=other/hour=other"
-_HOUR = "strftime(coalesce(received, log_time), 'date=%Y-%m-%d/hour=%H')"
+_TIME = "coalesce(received, log_time)"
+_HOUR = f"strftime({_TIME}, 'date=%Y-%m-%d/hour=%H')"
 _LONG_LINE_BYTES = 32 << 20
 _REDACTED: Mapping[int, tuple[str, ...]] = {
     int(group): tuple(name for name, of in MEMBERS.items() if of == group) or ("requestURI",) for group in Group
@@ -322,7 +323,9 @@ class DuckTabulator:
         found = self._connection.execute(f"SELECT {_HOUR} FROM batch GROUP BY ALL ORDER BY count(*) DESC, 1").fetchall()
         names = [str(hour) for (hour,) in found]
         kept = [name for name in names if re.fullmatch(r"date=\d{4}-\d\d-\d\d/hour=\d\d", name)][:_MOST_HOURS]
-        conditions = {name: f"{_HOUR} = {literal(name)}" for name in kept} if len(names) > 1 else {}
+        conditions = {
+            name: f"{_TIME} >= {_moment(name)} AND {_TIME} < {_moment(name)} + INTERVAL 1 HOUR" for name in kept
+        }
         if len(names) == len(kept) == 1:
             return {kept[0]: "TRUE"}
         if len(kept) < len(names):
@@ -373,6 +376,11 @@ def _memory_file(data: bytes = b"") -> int:
     while view:
         view = view[os.write(fd, view) :]
     return fd
+
+
+def _moment(folder: str) -> str:
+    """Give the time at which the hour of a folder begins."""
+    return f"TIMESTAMP '{folder[5:15]} {folder[-2:]}:00:00'"
 
 
 def _sum(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:

@@ -8,7 +8,9 @@ log lacks. What cannot even be estimated is counted as unknown: its size is then
 
 import enum
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+import msgspec
 
 from kubewitness.event.types import Level, Stage
 from kubewitness.policy.evaluate import CompiledPolicy, compile_policy
@@ -24,11 +26,16 @@ from kubewitness.policy.workshop.likeness import (
 )
 
 _NOT_RECORDED = Decision(Level.NONE, frozenset(), omit_managed_fields=False, rule_index=None)
+_RECORDED = {level: Decision(level, frozenset(), omit_managed_fields=False, rule_index=None) for level in Level}
+_RANK = {level: level.rank for level in Level}
+_LETTERS = {level: len(level.value) for level in Level}
 _ENDED = (Stage.RESPONSE_COMPLETE, Stage.PANIC)
 
 
 class Effect(enum.Enum):
     """What becomes of events."""
+
+    __hash__ = object.__hash__  # members are compared by identity; Enum's own hash is written in Python
 
     KEPT = "kept"
     RAISED = "raised"
@@ -38,8 +45,7 @@ class Effect(enum.Enum):
     NOT_WRITTEN = "not written"
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True, gc=False):
     """What some events are under one policy; not written: none of them. `spread` is how far `size` may be off."""
 
     decision: Decision
@@ -55,8 +61,7 @@ class Outcome:
         return self.events > 0
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(msgspec.Struct, frozen=True, gc=False):
     """One shape before and after. `is_inferred`: a stage that the log lacks, known from the other stages."""
 
     shape: Shape
@@ -72,7 +77,7 @@ class Line:
         if not self.after.is_written:
             return Effect.DROPPED
         old, new = self.before.decision.level, self.after.decision.level
-        return Effect.KEPT if old is new else Effect.RAISED if new > old else Effect.LOWERED
+        return Effect.KEPT if old is new else Effect.RAISED if _RANK[new] > _RANK[old] else Effect.LOWERED
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +111,7 @@ class _Judge:
         """Judge recorded events; `spread` is that of the size they have without bodies."""
         if decision.level is Level.NONE or shape.stage in decision.omit_stages:
             return Outcome(decision)
-        letters = len(decision.level.value) - len(shape.level.value)
+        letters = _LETTERS[decision.level] - _LETTERS[shape.level]
         size: float = shape.plain + letters * shape.events
         unknown = 0
         if decision.level is not Level.METADATA:
@@ -174,8 +179,7 @@ def _prepared(traffic: Traffic) -> _Prepared:
 
 def as_recorded(shape: Shape) -> Outcome:
     """Give what the log itself says of these events; which rule decided them it does not say."""
-    decision = Decision(shape.level, frozenset(), omit_managed_fields=False, rule_index=None)
-    return Outcome(decision, shape.events, shape.size)
+    return Outcome(_RECORDED[shape.level], shape.events, shape.size)
 
 
 def _lacking_stages(
@@ -188,6 +192,9 @@ def _lacking_stages(
     """
     if request.user is None:
         return
+    recorders = [one.omit_stages for one in decisions if one.level is not Level.NONE]
+    if not recorders:
+        return
     found = {shape.stage for shape in shapes}
     ends = not found.isdisjoint(_ENDED)
     lacking = [] if Stage.REQUEST_RECEIVED in found else [Stage.REQUEST_RECEIVED]
@@ -199,7 +206,7 @@ def _lacking_stages(
     model = _ENDED if ends else (latest,)
     is_early = model == (Stage.REQUEST_RECEIVED,)
     for stage in lacking:
-        if any(one.level is not Level.NONE and stage not in one.omit_stages for one in decisions):
+        if any(stage not in omitted for omitted in recorders):
             scale = share if stage is Stage.REQUEST_RECEIVED else 1 / share if is_early else 1
             yield from (_without_bodies(shape, stage, scale) for shape in shapes if shape.stage in model)
 
@@ -207,7 +214,7 @@ def _lacking_stages(
 def _without_bodies(shape: Shape, stage: Stage, share: float) -> tuple[Shape, float]:
     """Make a stage of another: as many events, with a share of its plain size."""
     size = round(shape.plain * share)
-    lacking = replace(
+    lacking = msgspec.structs.replace(
         shape,
         stage=stage,
         # what the log never held it cannot have held bodies of

@@ -6,15 +6,16 @@ Spreads of estimates from the same like events are added, as these err together;
 
 import math
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from kubewitness.event.types import Stage
 from kubewitness.policy.workshop.likeness import likeness_key
 from kubewitness.policy.workshop.simulate import Effect, Line, Outcome
 
 K = TypeVar("K", bound=Hashable)
+_ENDS = (Stage.RESPONSE_COMPLETE, Stage.PANIC)
 
 
 @dataclass(slots=True)
@@ -28,14 +29,10 @@ class Side:
     unknown: int = 0
     _spreads: dict[Hashable, float] = field(default_factory=dict)
 
-    def add(self, outcome: Outcome, *, ends: bool, like: Hashable) -> None:
-        """Add some events; estimates that are `like` one another err together."""
-        self.events += outcome.events
-        self.requests += outcome.events if ends else 0
-        self.size += outcome.size
-        self.unknown += outcome.unknown
-        if outcome.spread:
-            self._spreads[like] = self._spreads.get(like, 0.0) + outcome.spread
+    def err(self, spread: float, like: Hashable) -> None:
+        """Add how far some bytes may be off; estimates that are `like` one another err together."""
+        if spread:
+            self._spreads[like] = self._spreads.get(like, 0.0) + spread
 
     @property
     def spread(self) -> float:
@@ -61,39 +58,67 @@ class Tally:
     after: Side = field(default_factory=Side)
     effects: Counter[Effect] = field(default_factory=Counter)
 
-    def add(self, line: Line) -> None:
-        """Add a line."""
-        ends = line.shape.stage in (Stage.RESPONSE_COMPLETE, Stage.PANIC) or line.shape.request.user is None
-        like = "stage" if line.is_inferred else likeness_key(line.shape) if _is_estimated(line) else None
-        self.before.add(line.before, ends=ends, like=like)
-        self.after.add(line.after, ends=ends, like=like)
-        if line.before.is_written or line.after.is_written:
-            self.effects[line.effect] += line.before.events or line.after.events
-
     @property
     def share(self) -> float | None:
         """Bytes after as a share of those before; None when there were none."""
         return self.after.size / self.before.size if self.before.size else None
 
 
-def _is_estimated(line: Line) -> bool:
-    return line.before.spread > 0 or line.after.spread > 0
-
-
 def tally(lines: Iterable[Line]) -> Tally:
     """Add up lines."""
-    found = Tally()
-    for line in lines:
-        found.add(line)
-    return found
+    return tallies(lines, ())[0]
 
 
 def tally_by(lines: Iterable[Line], key: Callable[[Line], K]) -> dict[K, Tally]:
     """Add up lines by a key, the heaviest before or after first; what is written under neither is left out."""
-    found: dict[K, Tally] = {}
+    return tallies(lines, (key,))[1][0]
+
+
+def tallies(lines: Iterable[Line], keys: Sequence[Callable[[Line], Any]]) -> tuple[Tally, tuple[dict[Any, Tally], ...]]:
+    """Add up lines in all, and by each key as `tally_by` does, in one go."""
+    total = Tally()
+    groups: tuple[dict[Any, Tally], ...] = tuple({} for _ in keys)
+    keyed = list(zip(keys, groups, strict=True))
     for line in lines:
-        if line.before.is_written or line.after.is_written:
-            found.setdefault(key(line), Tally()).add(line)
+        before, after, shape = line.before, line.after, line.shape
+        if not before.events and not after.events:
+            continue
+        found = [total]
+        for key, group in keyed:
+            value = key(line)
+            one = group.get(value)
+            if one is None:
+                one = group[value] = Tally()
+            found.append(one)
+        ends = shape.stage in _ENDS or shape.request.user is None
+        effect = line.effect
+        events = before.events or after.events
+        for one in found:
+            effects = one.effects
+            effects[effect] = effects.get(effect, 0) + events
+            if before.events:
+                _add(one.before, before, ends=ends)
+            if after.events:
+                _add(one.after, after, ends=ends)
+        if before.spread or after.spread:
+            like = "stage" if line.is_inferred else likeness_key(shape)
+            for one in found:
+                one.before.err(before.spread, like)
+                one.after.err(after.spread, like)
+    return total, tuple(map(_heaviest_first, groups))
+
+
+def _add(side: Side, outcome: Outcome, *, ends: bool) -> None:
+    events = outcome.events
+    side.events += events
+    if ends:
+        side.requests += events
+    side.size += outcome.size
+    if outcome.unknown:
+        side.unknown += outcome.unknown
+
+
+def _heaviest_first(found: dict[K, Tally]) -> dict[K, Tally]:
     return dict(sorted(found.items(), key=lambda item: -max(item[1].before.size, item[1].after.size)))
 
 
