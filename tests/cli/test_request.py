@@ -1,7 +1,6 @@
 """One request as people read it."""
 
-import dataclasses
-
+import msgspec
 import pytest
 
 from kubewitness.cli.request import Request, did, from_where, kind_of, peer, request_of, what, who
@@ -20,7 +19,7 @@ DELETE = Request(
 
 def but(**changes: object) -> Request:
     """The delete, changed."""
-    return dataclasses.replace(DELETE, **changes)  # type: ignore[arg-type]
+    return msgspec.structs.replace(DELETE, **changes)  # type: ignore[arg-type]
 
 
 IMPORTANT = "secrets production/important"

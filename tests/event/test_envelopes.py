@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from kubewitness.event.decode import Record, read_all
-from kubewitness.event.envelopes import not_given
+from kubewitness.event.dialects import not_given
 from kubewitness.event.envelopes_gke import object_ref
 from kubewitness.event.fields import by_path
 from kubewitness.event.items import Damage, DamageKind

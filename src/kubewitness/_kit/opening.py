@@ -6,13 +6,12 @@ compressed data breaks off or is damaged, after having given everything that cou
 """
 
 import enum
-import gzip
 import os
-import struct
-import zlib
 from collections.abc import Iterator
-from pathlib import Path
-from typing import BinaryIO, Protocol, cast
+from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CHUNK_BYTES = 1 << 20  # large enough that decompression, not Python, takes the time
 
@@ -41,14 +40,14 @@ def compression_of(head: bytes) -> Compression:
     """Tell the packing from the first bytes of a file."""
     if head[:2] == b"\x1f\x8b":
         return Compression.GZIP
-    if head[:4] == _ZSTD_FRAME or (len(head) >= 4 and struct.unpack("<I", head[:4])[0] in _ZSTD_SKIPPABLE):
+    if head[:4] == _ZSTD_FRAME or (len(head) >= 4 and int.from_bytes(head[:4], "little") in _ZSTD_SKIPPABLE):
         return Compression.ZSTD
     return Compression.NONE
 
 
-def read_chunks(path: str | Path, chunk_bytes: int = CHUNK_BYTES) -> Iterator[bytes]:
+def read_chunks(path: "str | Path", chunk_bytes: int = CHUNK_BYTES) -> Iterator[bytes]:
     """Give the decompressed bytes of this file in chunks. Raises OSError, and TornError at the damage."""
-    with Path(path).open("rb") as raw:
+    with open(path, "rb") as raw:  # noqa: PTH123 - pathlib costs start-up
         head = raw.read(4)
         raw.seek(0)
         given = 0
@@ -89,6 +88,9 @@ def _damage(compression: Compression) -> tuple[type[Exception], ...]:
         case Compression.NONE:
             return ()
         case Compression.GZIP:
+            import gzip
+            import zlib
+
             from isal import isal_zlib
 
             # the stub of isal says that its error is an instance
@@ -99,14 +101,14 @@ def _damage(compression: Compression) -> tuple[type[Exception], ...]:
             return (zstandard.ZstdError,)
 
 
-def torn_zstd(path: str | Path) -> int | None:
+def torn_zstd(path: "str | Path") -> int | None:
     """Give the offset of the frame of a .zst file that is not complete, None when all are.
 
     zstd readers stop at a cut without an error, so the chain of block headers is walked (RFC 8878, 3.1.1);
     nothing is decompressed, one header per 128 KiB of content is read.
     """
     size = os.stat(path).st_size  # noqa: PTH116
-    with Path(path).open("rb", buffering=0) as file:
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123
         start = 0
         while start < size:
             end = _frame_end(file.fileno(), start, size)
@@ -120,7 +122,7 @@ def _frame_end(fd: int, start: int, size: int) -> int | None:
     head = os.pread(fd, 18, start)
     if len(head) < 8:
         return None
-    (magic,) = struct.unpack("<I", head[:4])
+    magic = int.from_bytes(head[:4], "little")
     if magic in _ZSTD_SKIPPABLE:
         end = start + 8 + int.from_bytes(head[4:8], "little")
         return end if end <= size else None

@@ -28,7 +28,6 @@ def counted(number: int, noun: str) -> str:
 def conclude(log: "Log", args: argparse.Namespace, *, found: int) -> int:
     """Say what has to be said after an answer, and give the exit code."""
     from kubewitness.cli.sources import tell
-    from kubewitness.cli.spelling import misspelt
 
     sys.stdout.flush()
     facts = log.facts()
@@ -39,6 +38,8 @@ def conclude(log: "Log", args: argparse.Namespace, *, found: int) -> int:
             say(f"0 found in {counted(facts.events, 'event')} of {files}{_span(log)}")
         else:
             say(f"0 found in {files}")
+        from kubewitness.cli.spelling import misspelt
+
         for sentence in misspelt(args, log.has):
             say(sentence)
     if not facts.is_all_checked:

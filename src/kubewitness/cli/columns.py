@@ -6,8 +6,9 @@ A shown column reads one or more flat columns of `events` and makes one value of
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from kubewitness.cli.errors import UserError
 from kubewitness.cli.render.values import Column, Shrink, Tone, command_text
@@ -17,8 +18,7 @@ from kubewitness.event.fields import FIELDS, Field, FieldType
 _FIRST_ERROR = 400
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(msgspec.Struct, frozen=True):
     """One column of an answer: what it looks like, what it reads, how it is made of that."""
 
     column: Column

@@ -9,36 +9,35 @@ import argparse
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+
+import msgspec
 
 from kubewitness._kit.opening import Compression
 from kubewitness.cli.errors import UserError
 from kubewitness.cli.filters import Condition, condition_of
-from kubewitness.cli.interrupt import interruptible
 from kubewitness.cli.sources import Place, SourceReport, sources_of, store_of
 from kubewitness.event import expr_logic
 from kubewitness.event.filter import PLAIN
 from kubewitness.event.items import KUBE_APISERVER, Damage
 from kubewitness.look.query.account import Account, FileAccount
-from kubewitness.look.query.lockdown import QueryError
 from kubewitness.look.query.source import Input, SourceError, find_inputs
 
 if TYPE_CHECKING:
+    from kubewitness.event.expr import Expr
     from kubewitness.event.expr_values import Context
     from kubewitness.event.types import Event
     from kubewitness.look.query.find import Found
+    from kubewitness.look.query.picks import Picks
     from kubewitness.look.query.prefilter import Picker
     from kubewitness.look.query.run import Answer, Events, Weights
 
 Stages: TypeAlias = Literal["latest", "all"]
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(msgspec.Struct, frozen=True):
     """What was read to answer."""
 
     reports: Sequence[SourceReport] = ()
@@ -77,42 +76,37 @@ class Log:
 
     def __init__(
         self,
-        events: "Events",
+        source: "_Source",
         conditions: Callable[[expr_logic.Facts], Condition],
         stages: Stages,
-        *,
-        checks_all: bool = False,
     ) -> None:
-        """Ask with these conditions; `checks_all` looks for damage in lines that cannot match, too.
+        """Ask with these conditions.
 
         Files that look like kube-apiserver's own get the short condition; where that proves wrong, the full one.
         """
-        self._checks_all = checks_all or _is_small(events.inputs)
-        self._events = events
+        self._source = source
+        self._inputs = source.inputs
         self._conditions = conditions
-        self.is_store = any(one.is_store for one in events.inputs)
-        self._is_plain = all(one.is_lines for one in events.inputs)
+        self.is_store = any(one.is_store for one in self._inputs)
+        self._is_plain = all(one.is_lines for one in self._inputs)
         self._condition = conditions(PLAIN if self._is_plain else expr_logic.NO_FACTS)
         self._stages = stages
         self._account = Account()
-        self._stack = ExitStack()
         self._read_before = _bytes_read()
 
     def __enter__(self) -> Self:
-        self._stack.enter_context(interruptible(self._events.interrupt))
-        self._stack.callback(self._events.close)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stack.close()
+        self._source.close()
 
     def fraction(self) -> float | None:
         """How far the reading of the present question is, 0 to 1; None while nobody knows."""
-        total = sum(one.size_bytes for one in self._events.inputs)
-        read = _bytes_read() - self._read_before - self._events.bytes_measured
-        return max(self._events.fraction or 0, min(read / total, _NEARLY)) if total and read else None
+        total = sum(one.size_bytes for one in self._inputs)
+        read = _bytes_read() - self._read_before - self._source.bytes_measured
+        return max(self._source.fraction or 0, min(read / total, _NEARLY)) if total and read else None
 
     def query(self, statement: str, *, stages: Stages | None = None, weights: "Weights | None" = None) -> Rows:
         """Answer one SELECT over `events`, of which only what the flags mean is left; `weights`: see `Events.query`."""
@@ -162,7 +156,7 @@ class Log:
 
     def span(self) -> tuple[datetime, datetime] | None:
         """Give the first and the last time in everything that was read, matching or not."""
-        answer = self._events.query("SELECT min(received), max(received) FROM events", stages="all")
+        answer = self._source.engine.query("SELECT min(received), max(received) FROM events", stages="all")
         [(first, last)] = answer
         return (first, last) if first is not None else None
 
@@ -172,7 +166,7 @@ class Log:
         from kubewitness.event.expr_values import Context
         from kubewitness.event.filter import why_unknown
 
-        condition = replace(self._condition, where=self._condition.unknown, unknown="FALSE")
+        condition = msgspec.structs.replace(self._condition, written=(self._condition.unknown, "FALSE"))
         columns = ["_row", "dialect", "redacted"]
         answer = self._ask(select(columns, limit=_EXPLAINED), self._stages, condition=condition, keeps_bytes=True)
         rows = list(answer)
@@ -199,10 +193,10 @@ class Log:
         from kubewitness.look.query import sql
 
         wanted = equals(Ref(path), value)
-        found = None if self._checks_all or self.is_store else self._events.find(wanted, stages="all")
+        found = self._source.find(wanted, "all")
         if found is not None:
             return bool(found.hits)
-        answer = self._events.query("SELECT count(*) FROM events", where=sql.where(wanted), stages="all")
+        answer = self._source.engine.query("SELECT count(*) FROM events", where=sql.where(wanted), stages="all")
         [(count,)] = answer
         return bool(count)
 
@@ -210,7 +204,7 @@ class Log:
         """Say what the last question read."""
         account = self._account
         return Facts(
-            list(map(_report, self._events.inputs, account.files)),
+            list(map(_report, self._inputs, account.files)),
             account.events,
             account.unknown,
             account.damage_checked,
@@ -225,9 +219,9 @@ class Log:
 
     def _find(self) -> "Found | None":
         """Give what the flags mean where few lines can match and no SQL but theirs is asked."""
-        if self._checks_all or self.is_store or not self._is_plain or not self._condition.is_of_flags:
+        if not self._is_plain or not self._condition.is_of_flags:
             return None
-        found = self._events.find(self._condition.filter, stages=self._stages)
+        found = self._source.find(self._condition.filter, self._stages)
         if found is not None:
             self._account = found.account
         return found
@@ -241,17 +235,19 @@ class Log:
         keeps_bytes: bool = False,
         weights: "Weights | None" = None,
     ) -> "Answer":
+        from kubewitness.look.query.lockdown import QueryError
+
         condition = condition or self._condition
         self._read_before = _bytes_read()
         try:
-            answer = self._events.query(
+            answer = self._source.engine.query(
                 statement,
                 where=condition.where,
                 unknown=condition.unknown,
                 stages=stages,
                 keeps_bytes=keeps_bytes,
                 weights=weights or {},
-                filter_=None if self._checks_all and not self.is_store else condition.filter,
+                filter_=None if self._source.checks_all and not self.is_store else condition.filter,
                 tests=_TESTED,
             )
         except QueryError as error:
@@ -262,7 +258,8 @@ class Log:
             is_whole = condition is self._condition
             self._condition = self._conditions(expr_logic.NO_FACTS)
             answer.close()
-            again = self._condition if is_whole else replace(condition, where=self._condition.unknown)
+            written = (self._condition.unknown, condition.unknown)
+            again = self._condition if is_whole else msgspec.structs.replace(condition, written=written)
             return self._ask(statement, stages, condition=again, keeps_bytes=keeps_bytes, weights=weights)
         if condition is self._condition:
             self._account = answer.account
@@ -298,7 +295,8 @@ def listed(columns: Iterable[str]) -> str:
 def _bytes_read() -> int:
     """Give the bytes this process has read so far, as Linux counts them: the engine tells only of whole files."""
     try:
-        line = Path("/proc/self/io").read_bytes().partition(b"\n")[0]
+        with open("/proc/self/io", "rb") as file:  # noqa: PTH123 - pathlib costs start-up
+            line = file.readline()
     except OSError:
         return 0
     return int(line.removeprefix(b"rchar: "))
@@ -315,8 +313,8 @@ def open_log(args: argparse.Namespace, *, stages: Stages | None = None, narrowed
         if id(facts) not in made:
             condition = condition_of(args, facts)
             if narrowed is not None:
-                where, unknown = (f"({narrowed}) AND ({one})" for one in (condition.where, condition.unknown))
-                condition = replace(condition, where=where, unknown=unknown, is_of_flags=False)
+                written = (f"({narrowed}) AND ({condition.where})", f"({narrowed}) AND ({condition.unknown})")
+                condition = msgspec.structs.replace(condition, written=written)
             made[id(facts)] = condition
         return made[id(facts)]
 
@@ -327,29 +325,81 @@ def open_log(args: argparse.Namespace, *, stages: Stages | None = None, narrowed
         if data:
             from kubewitness.look.query.store import open_store
 
-            events: Events = open_store(data, args.cluster)
-        else:
-            inputs = find_inputs(sources)
-            picker = None if checks_all or _is_small(inputs) else _begin(inputs, condition, chosen)
-            from kubewitness.look.query import run
-
-            events = run.Events(inputs, args.cluster, picker=picker)
+            events = open_store(data, args.cluster)
+            return Log(_Source(events.inputs, args.cluster, events, checks_all=checks_all), conditions, chosen)
+        source = _Source(find_inputs(sources), args.cluster, checks_all=checks_all)
     except SourceError as error:
         raise UserError(str(error)) from error
-    return Log(events, conditions, chosen, checks_all=checks_all)
+    if not getattr(args, "show_sql", False):
+        source.begin(condition.filter, chosen)
+    return Log(source, conditions, chosen)
 
 
-def _is_small(inputs: Iterable[Input]) -> bool:
-    return sum(one.size_bytes for one in inputs) < _SMALL_BYTES
+class _Source:
+    """The inputs, and the two ways to ask them: by looking for a few lines, and by the engine, made when asked."""
 
+    def __init__(
+        self, inputs: Sequence[Input], cluster: str | None, events: "Events | None" = None, *, checks_all: bool
+    ) -> None:
+        """`checks_all` looks for damage in lines that cannot match, too."""
+        self.inputs = inputs
+        self.checks_all = checks_all or sum(one.size_bytes for one in inputs) < _SMALL_BYTES
+        self._cluster = cluster
+        self._events = events
+        self._picker: Picker | None = None
+        self._stack = ExitStack()
+        if events is not None:
+            self._open(events)
 
-def _begin(inputs: Sequence[Input], condition: Condition, stages: Stages) -> "Picker":
-    """Begin to search for the lines that can match, while what is needed to judge them is loaded."""
-    from kubewitness.look.query.prefilter import Picker
+    def begin(self, filter_: "Expr", stages: Stages) -> "Picks | None":
+        """Begin to search for the lines that can match, while what is needed to judge them is loaded."""
+        if self.checks_all or any(one.is_store for one in self.inputs):
+            return None
+        if self._picker is None:
+            from kubewitness.look.query.prefilter import Picker
 
-    picker = Picker(inputs)
-    picker.begin(condition.filter, joins_stages=stages == "latest")
-    return picker
+            self._picker = Picker(self.inputs)
+            self._stack.callback(self._picker.close)
+        return self._picker.begin(filter_, joins_stages=stages == "latest")
+
+    def find(self, filter_: "Expr", stages: Stages) -> "Found | None":
+        """Give what a filter finds where few lines can match; None where the engine has to be asked."""
+        picks = self.begin(filter_, stages)
+        if picks is None:
+            return None
+        from kubewitness.look.query.find import find
+
+        return find(self.inputs, picks, filter_, stages=stages, cluster=self._cluster)
+
+    @property
+    def engine(self) -> "Events":
+        """What answers anything; made when it is first asked, as loading it takes longer than finding a few lines."""
+        if self._events is None:
+            from kubewitness.look.query.run import Events
+
+            self._events = Events(self.inputs, self._cluster, picker=self._picker)
+            self._open(self._events)
+        return self._events
+
+    @property
+    def fraction(self) -> float | None:
+        """How far the engine's reading is, 0 to 1; None while it does not read."""
+        return None if self._events is None else self._events.fraction
+
+    @property
+    def bytes_measured(self) -> int:
+        """What the engine read to learn the lengths of lines, and not to answer."""
+        return 0 if self._events is None else self._events.bytes_measured
+
+    def close(self) -> None:
+        """Stop what runs, give memory and files back."""
+        self._stack.close()
+
+    def _open(self, events: "Events") -> None:
+        from kubewitness.cli.interrupt import interruptible
+
+        self._stack.enter_context(interruptible(events.interrupt))
+        self._stack.callback(events.close)
 
 
 def _report(one: Input, account: FileAccount) -> SourceReport:

@@ -7,14 +7,14 @@ What the values mean is `look.query.syntax`; here they are named, explained, col
 import argparse
 import re
 import time
-from dataclasses import dataclass
+
+import msgspec
 
 from kubewitness.cli.errors import UserError
 from kubewitness.event.expr import FALSE, TRUE, And, Expr, IsNull, Ref
 from kubewitness.event.expr_logic import NO_FACTS, Facts
 from kubewitness.event.fields import FIELDS
 from kubewitness.event.recordable import unrecordable
-from kubewitness.look.query import sql
 from kubewitness.look.query.syntax import ACTOR_KINDS, FlagError, filter_of
 
 # names, metavar, help; the order is that of the question "who did what, to what, how did it end"
@@ -42,17 +42,34 @@ _FLAGS: tuple[tuple[tuple[str, ...], str, str], ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
+class Condition(msgspec.Struct, frozen=True):
     """What the flags mean: as a filter, and as SQL for the rows for which it is true, and unknown."""
 
     filter: Expr = TRUE
-    where: str = "TRUE"
-    unknown: str = "FALSE"
+    facts: Facts = NO_FACTS
+    written: tuple[str, str] | None = None
+    """The SQL, where it says more than the filter."""
     named: tuple[str, ...] = ()
     """Paths that `--where` names and that could be kept out of an Event."""
-    is_of_flags: bool = True
-    """The SQL says what the filter says, and no more."""
+
+    @property
+    def is_of_flags(self) -> bool:
+        """The SQL says what the filter says, and no more."""
+        return self.written is None
+
+    @property
+    def where(self) -> str:
+        """SQL for the rows for which it is true; written only when asked for, as not every answer takes SQL."""
+        from kubewitness.look.query import sql
+
+        return sql.where(self.filter, self.facts) if self.written is None else self.written[0]
+
+    @property
+    def unknown(self) -> str:
+        """SQL for the rows for which nobody can tell."""
+        from kubewitness.look.query import sql
+
+        return sql.unknown(self.filter, self.facts) if self.written is None else self.written[1]
 
 
 def add_filter_arguments(parser: argparse.ArgumentParser) -> None:
@@ -103,12 +120,14 @@ def condition_of(args: argparse.Namespace, facts: Facts = NO_FACTS) -> Condition
         wanted = filter_of(given(args), since=args.since, until=args.until, now=time.time_ns() // 1000)
     except FlagError as error:
         raise UserError(str(error)) from error
-    condition = Condition(wanted, sql.where(wanted, facts), sql.unknown(wanted, facts))
+    condition = Condition(wanted, facts)
     return _and_where(condition, args.where, facts) if args.where else condition
 
 
 def _and_where(flags: Condition, free: str, facts: Facts) -> Condition:
     """Add a condition in SQL, which is unknown where it is NULL and a field it names could not be recorded."""
+    from kubewitness.look.query import sql
+
     named = fields_named(free)
     lacking = [sql.where(And((IsNull(Ref(path)), unrecordable(path))), facts) for path in named]
     free = f"({free}\n)"
@@ -116,13 +135,8 @@ def _and_where(flags: Condition, free: str, facts: Facts) -> Condition:
     either = free if perhaps == "FALSE" else f"({free} OR {perhaps})"
     both = [f"({flags.unknown}) AND {either}"] if flags.unknown != "FALSE" else []
     both += [f"({flags.where}) AND {perhaps}"] if perhaps != "FALSE" else []
-    return Condition(
-        flags.filter,
-        free if flags.filter == TRUE else f"({flags.where}) AND {free}",
-        " OR ".join(f"({one})" for one in both) or "FALSE",
-        named,
-        is_of_flags=False,
-    )
+    where = free if flags.filter == TRUE else f"({flags.where}) AND {free}"
+    return Condition(flags.filter, facts, (where, " OR ".join(f"({one})" for one in both) or "FALSE"), named)
 
 
 def fields_named(free: str) -> tuple[str, ...]:

@@ -5,10 +5,10 @@ A command is a module of this package with `HELP`, `add_arguments(parser)` and `
 `COMMANDS` names each with the sentence `kubewitness --help` prints, so that help imports none of them, nor argparse.
 """
 
+import gc
 import importlib
 import os
 import sys
-import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -62,15 +62,58 @@ _SUMMARY = "The Kubernetes audit log as evidence: who did what, when, from where
 # What DuckDB raises when Ctrl-C reaches it inside a query: a bare RuntimeError with this text.
 _DUCKDB_INTERRUPTED = "Query interrupted"
 _INTERRUPTED = 130
+_YOUNG_OBJECTS = 50_000
 
 
 def main(argv: Sequence[str] | None = None, *, is_step: bool = False) -> int:
     """
-    Run one command; give its exit code (docs/reference/exit-codes.md).
+    Run one command; give its exit code (docs/reference/exit-codes.md), or, as the program itself, end with it.
 
     As a step of another command it lets pass what ends that one too: Ctrl-C, and a reader that has gone.
     """
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    if argv is not None:
+        return _run(list(argv), is_step=is_step)
+    _begin()
+    code = _run(sys.argv[1:], is_step=False)
+    _end(code)
+    return code
+
+
+def _begin() -> None:
+    """Make the start short: what is loaded now lives to the end, so looking for garbage in it is lost time."""
+    gc.set_threshold(_YOUNG_OBJECTS, 10, 10)
+
+
+def _load_msgspec() -> None:
+    """Load what every command needs, but not typing_extensions, which msgspec asks for and can do without.
+
+    It would load as much again as msgspec itself.
+    """
+    if not {"msgspec", "typing_extensions"} & sys.modules.keys():
+        sys.modules["typing_extensions"] = None  # type: ignore[assignment]  # means: there is none
+        try:
+            import msgspec  # noqa: F401
+        finally:
+            del sys.modules["typing_extensions"]
+
+
+def _end(code: int) -> None:
+    """End as Python would, but leave the memory to the kernel: taking it apart takes as long as a start."""
+    threading = sys.modules.get("threading")
+    if threading is not None and threading.active_count() > 1:
+        return
+    import atexit
+
+    try:
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except Exception:  # noqa: BLE001 - Python says what to do about it
+        return
+    os._exit(code)
+
+
+def _run(arguments: list[str], *, is_step: bool) -> int:
     _prepare_streams()
     try:
         code = _code_of(arguments)
@@ -145,6 +188,7 @@ def _dispatch(arguments: list[str]) -> int:
         case ["--version" | "version", *rest]:
             return _print_version(rest)
         case [name, *rest] if name in COMMANDS:
+            _load_msgspec()
             args = parser_of(name).parse(rest)
             return int(args.run(args))
         case [name, *_] if name.startswith("-"):
@@ -156,6 +200,8 @@ def _dispatch(arguments: list[str]) -> int:
 
 def help_text() -> str:
     """Write what `--help` prints: the commands in groups."""
+    import textwrap
+
     lines = [f"usage: {program()} COMMAND [options] [SRC...]", "", _SUMMARY]
     for title, commands in GROUPS.items():
         lines += ["", f"{title}:"]

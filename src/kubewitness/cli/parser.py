@@ -5,19 +5,23 @@ argparse would print the whole usage first, thirty flags between the user and wh
 """
 
 import argparse
-import difflib
 import re
 import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
+from kubewitness._kit import lazy
 from kubewitness.cli.errors import ExitCode
 from kubewitness.cli.render.printable import printable
+from kubewitness.cli.render.terminal import terminal_width
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
-_UNRECOGNISED = re.compile(r"^unrecognized arguments: (--?[\w-]+)")
+_UNRECOGNISED = lazy.pattern(r"^unrecognized arguments: (--?[\w-]+)")
+
+# its texts are English as ours are: looking for a translation of each would load `locale` and ask the disk
+argparse._ = str  # type: ignore[attr-defined]
 
 
 class Parser(argparse.ArgumentParser):
@@ -27,11 +31,17 @@ class Parser(argparse.ArgumentParser):
         """Say what is wrong, what was probably meant, and where the help is; exit with the code for usage."""
         # a positional that takes any number is not required, though parse_intermixed_args names it
         message = re.sub(r"(are required: .*), SRC$", r"\1", message)
-        wrong = _UNRECOGNISED.match(message)
+        wrong = _UNRECOGNISED().match(message)
         if wrong:
+            import difflib
+
             near = difflib.get_close_matches(wrong[1], list(self._flags()), n=1)
             message += f"; did you mean {near[0]}?" if near else ""
         self.exit(ExitCode.USAGE, f"{self.prog}: error: {printable(message)}\n  help: {self.prog} --help\n")
+
+    def _get_formatter(self) -> argparse.HelpFormatter:
+        """Give what writes the help; told the width, it does not load `shutil` to ask for it."""
+        return self.formatter_class(prog=self.prog, width=terminal_width() - 2)  # type: ignore[call-arg]
 
     def _print_message(self, message: str, file: "SupportsWrite[str] | None" = None) -> None:
         """Write help or error; unlike argparse's own, does not hide that help could not be written."""

@@ -7,14 +7,16 @@ before the first row of the answer, after Ctrl-C, and whenever anything else is 
 
 import itertools
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import Self, TextIO, TypeVar
+from typing import TYPE_CHECKING, Self, TextIO, TypeVar
 
 from kubewitness.cli.render.output import terminal_width
 from kubewitness.cli.render.printable import fit, printable
+
+if TYPE_CHECKING:
+    import threading
 
 T = TypeVar("T")
 
@@ -40,13 +42,16 @@ class Progress:
         self._fraction = fraction
         self._stream = sys.stderr if stream is None else stream
         self._patience_s = patience_s
-        self._stopped = threading.Event()
+        self._stopped: threading.Event | None = None
         self._thread: threading.Thread | None = None
         self._is_drawn = False
 
     def __enter__(self) -> Self:
         if self._stream.isatty():
-            self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
+            import threading
+
+            self._stopped = threading.Event()
+            self._thread = threading.Thread(target=self._run, args=(self._stopped,), name="progress", daemon=True)
             self._thread.start()
         return self
 
@@ -57,7 +62,8 @@ class Progress:
 
     def stop(self) -> None:
         """Take the bar away; it does not come back."""
-        self._stopped.set()
+        if self._stopped is not None:
+            self._stopped.set()
         thread, self._thread = self._thread, None
         if thread is not None:
             thread.join()
@@ -74,13 +80,13 @@ class Progress:
         yield from first
         yield from rest
 
-    def _run(self) -> None:
+    def _run(self, stopped: "threading.Event") -> None:
         started = time.monotonic()
-        if self._stopped.wait(self._patience_s):
+        if stopped.wait(self._patience_s):
             return
         while True:
             self._draw(bar(self._label, self._fraction(), time.monotonic() - started))
-            if self._stopped.wait(_REDRAW_S):
+            if stopped.wait(_REDRAW_S):
                 return
 
     def _draw(self, line: str) -> None:

@@ -5,9 +5,10 @@ The values are those of the flat columns of `events`, raw; whoever prints them m
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+import msgspec
 
 from kubewitness.cli.render.values import command_text
 from kubewitness.event.derive import UNNAMED
@@ -20,8 +21,7 @@ _UNAUTHORIZED = 401
 _MANY = frozenset(["list", "watch", "deletecollection"])
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """What the sentences need of a request; the names are those of the columns."""
 
     received: datetime | None = None
@@ -43,7 +43,7 @@ class Request:
     source_ips: Sequence[str] | None = None
 
 
-COLUMNS: tuple[str, ...] = tuple(Request.__slots__)
+COLUMNS: tuple[str, ...] = Request.__struct_fields__
 _NAMES = frozenset(COLUMNS)
 
 

@@ -9,8 +9,8 @@ import argparse
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+
+import msgspec
 
 from kubewitness.cli.errors import ExitCode, UserError
 from kubewitness.cli.render.printable import fit, printable
@@ -23,8 +23,7 @@ _EXCERPT_CELLS = 60
 STDIN = "-"
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """One piece of input that is not an event: where it stands and why it was not taken."""
 
     source: str
@@ -34,8 +33,7 @@ class Place:
     excerpt: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class SourceReport:
+class SourceReport(msgspec.Struct, frozen=True):
     """What one file turned out to be. `places` may hold fewer than `damaged` counts."""
 
     source: str
@@ -101,21 +99,24 @@ def store_of(args: argparse.Namespace, env: Mapping[str, str] = os.environ) -> s
         raise UserError("give either files or --data, not both")
     data: str | None = args.data or (None if args.sources else env.get("KUBEWITNESS_DATA"))
     if data and not os.path.isdir(data):  # noqa: PTH112 - pathlib costs start-up
-        raise UserError(f"{data}: no such directory{_hint(Path(data))}")
+        raise UserError(f"{data}: no such directory{_hint(data)}")
     return data
 
 
 def _check(source: str) -> None:
-    path = Path(source)
-    if not path.exists():
-        raise UserError(f"{source}: no such file or directory{_hint(path)}")
-    if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
+    is_directory = os.path.isdir(source)  # noqa: PTH112
+    if not os.path.exists(source):  # noqa: PTH110
+        raise UserError(f"{source}: no such file or directory{_hint(source)}")
+    if not os.access(source, os.R_OK | (os.X_OK if is_directory else 0)):
         raise UserError(f"{source}: permission denied (audit logs are usually readable by root only)")
-    if path.is_dir() and not any(path.iterdir()):
+    if is_directory and not os.listdir(source):  # noqa: PTH208
         raise UserError(f"{source}: the directory is empty")
 
 
-def _hint(path: Path) -> str:
+def _hint(named: str) -> str:
+    from pathlib import Path
+
+    path = Path(named)
     try:
         names = [entry.name for entry in path.parent.iterdir()]
     except OSError:

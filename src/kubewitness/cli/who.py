@@ -133,7 +133,7 @@ def _request(finding: "Finding") -> Request:
     event = finding.event
     values = {
         name: evaluate(expand(Ref(by_column(name).path)), event)
-        for name in Request.__slots__
+        for name in Request.__struct_fields__
         if name not in ("received", "stage")
     }
     stamp = event.request_received_timestamp

@@ -11,14 +11,13 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from kubewitness.event.decode_repair import BODIES, BREAKS_OFF, repair
+from kubewitness.event.decode_strict import EventError, decode
 from kubewitness.event.items import EXCERPT_BYTES, Damage, DamageKind, Item
 from kubewitness.event.recognise import API_GROUP
 from kubewitness.event.split import split
 from kubewitness.event.types import Event
 
-
-class EventError(ValueError):
-    """These bytes are not an Event; the text says which field is wrong and how."""
+__all__ = ["EventError", "Record", "decode", "decode_tolerant", "normalise", "read", "read_all"]
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
@@ -29,21 +28,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     notes: tuple[str, ...] = ()
 
 
-_decoder = msgspec.json.Decoder(Event)
 _OLD_VERSIONS = frozenset({f"{API_GROUP}v1alpha1", f"{API_GROUP}v1beta1"})
-
-
-def decode(raw: bytes) -> Event:
-    """Give the view of these bytes. Raises EventError when they are not exactly an Event."""
-    try:
-        event = _decoder.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-        raise EventError(str(exc)) from exc
-    if event.kind not in {None, "Event"}:
-        raise EventError(f"kind: {event.kind!r} is not Event")
-    if event.api_version is not None and not event.api_version.startswith(API_GROUP):
-        raise EventError(f"apiVersion: {event.api_version!r} is not {API_GROUP}*")
-    return event
 
 
 def decode_tolerant(raw: bytes) -> tuple[Event, tuple[str, ...]] | str:

@@ -33,43 +33,6 @@ class Opened(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-_NOT_GIVEN: dict[str, frozenset[str]] = {
-    "gke": envelopes_gke.NOT_GIVEN,
-    "legacy": frozenset(
-        {
-            "level",
-            "user.uid",
-            "user.extra",
-            "impersonatedUser.uid",
-            "impersonatedUser.extra",
-            "authenticationMetadata.impersonationConstraint",
-            "objectRef.resource",
-            "objectRef.name",
-            "objectRef.uid",
-            "objectRef.apiGroup",
-            "objectRef.apiVersion",
-            "objectRef.resourceVersion",
-            "objectRef.subresource",
-            "responseStatus.status",
-            "responseStatus.reason",
-            "responseStatus.message",
-            "responseStatus.details",
-            "requestObject",
-            "responseObject",
-            "stageTimestamp",
-            "annotations",
-        }
-    ),
-    "v1alpha1": frozenset({"authenticationMetadata.impersonationConstraint"}),
-    "v1beta1": frozenset({"authenticationMetadata.impersonationConstraint"}),
-}
-
-
-def not_given(dialect: str) -> frozenset[str]:
-    """Give the wire paths that this dialect never holds: absent there means unknown, not empty."""
-    return _NOT_GIVEN.get(dialect, frozenset())
-
-
 def open_value(raw: bytes, list_key: str | None) -> Opened | str:
     """Give the Event inside this JSON value, or say what the value is instead."""
     if raw.startswith(b"["):

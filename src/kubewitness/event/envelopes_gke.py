@@ -2,7 +2,7 @@
 Translate a Cloud Logging LogEntry of GKE to the shape of an audit Event.
 
 GKE does not hand out the Event: the apiserver's Event becomes a `google.cloud.audit.AuditLog` in `protoPayload`.
-What can be translated without a guess is; what GKE leaves out is left out (`event.envelopes.not_given`). Three
+What can be translated without a guess is; what GKE leaves out is left out (`event.dialects.not_given`). Three
 values are derived: `level` from which bodies are there, `stage` from `operation` (an operation that has begun and not
 ended is a ResponseStarted), and `responseStatus.code` from the body of a Status, else from the gRPC code.
 Bodies are kept as they stand in the entry, with the `@type` that Google adds.
@@ -11,23 +11,6 @@ Bodies are kept as they stand in the entry, with the `@type` that Google adds.
 import msgspec
 
 from kubewitness.event.types import ABSENT, Level, Stage
-
-NOT_GIVEN = frozenset(
-    {
-        "requestURI",
-        "user.uid",
-        "user.groups",
-        "user.extra",
-        "impersonatedUser.username",
-        "impersonatedUser.uid",
-        "impersonatedUser.groups",
-        "impersonatedUser.extra",
-        "authenticationMetadata.impersonationConstraint",
-        "objectRef.uid",
-        "objectRef.resourceVersion",
-        "stageTimestamp",
-    }
-)
 
 # google.rpc.Code, by its number, to HTTP as google/rpc/code.proto documents it
 _HTTP_BY_GRPC = (200, 499, 500, 400, 504, 404, 409, 403, 429, 400, 409, 400, 501, 500, 503, 500, 401)

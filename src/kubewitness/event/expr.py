@@ -16,19 +16,21 @@ when true. `Known` alone turns NULL into false or unknown (event/filter.py). Tim
 of event/fields.py; derived ones must be expanded first (event/derive.py).
 """
 
-import ipaddress
 from collections.abc import Callable, Iterator
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 from typing import Literal as Choice
 
 import msgspec
 
 from kubewitness.event import expr_values as values
 
+if TYPE_CHECKING:
+    import ipaddress
+
 Scalar: TypeAlias = str | int | bool | None
 Comparison: TypeAlias = Choice["=", "<", "<=", ">", ">="]
 TextTest: TypeAlias = Choice["prefix", "suffix", "contains", "glob"]
-Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+Network: TypeAlias = "ipaddress.IPv4Network | ipaddress.IPv6Network"
 
 EACH: Final = "[*]"
 """The step of a Json path that means every element of a list."""

@@ -7,21 +7,20 @@ the same in DuckDB's words and is tested against them.
 
 import enum
 import functools
-import ipaddress
-import json
 import re
-from dataclasses import dataclass
-from typing import TypeAlias
-from urllib.parse import unquote_to_bytes
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
+from kubewitness._kit import lazy
 from kubewitness.event import microtime
 from kubewitness.event.types import AuthenticationMetadata, Event, ObjectReference, ResponseStatus, UserInfo
 
+if TYPE_CHECKING:
+    import ipaddress
 
-@dataclass(frozen=True, slots=True)
-class Context:
+
+class Context(msgspec.Struct, frozen=True):
     """The envelope of an Event: what we know about its bytes. `redacted` names the members blanked or never written."""
 
     cluster: str | None = None
@@ -129,7 +128,7 @@ def _micros(text: str) -> int | None:
 # --- query parameters
 
 
-_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_BAD_ESCAPE = lazy.pattern(r"%(?![0-9A-Fa-f]{2})")
 
 
 def query(url: str, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -139,7 +138,7 @@ def query(url: str, names: tuple[str, ...]) -> tuple[str, ...]:
     """
     found = []
     for pair in url.partition("?")[2].split("&"):
-        if not pair or ";" in pair or _BAD_ESCAPE.search(pair):
+        if not pair or ";" in pair or _BAD_ESCAPE().search(pair):
             continue
         name, _, value = pair.partition("=")
         if _decode(name) in names:
@@ -151,6 +150,8 @@ def _decode(text: str) -> str:
     text = text.replace("+", " ")
     if "%" not in text:
         return text
+    from urllib.parse import unquote_to_bytes  # loads half of what pathlib does
+
     try:
         return unquote_to_bytes(text).decode()
     except UnicodeDecodeError:
@@ -170,6 +171,8 @@ def _number(digits: str) -> int | float:
 
 def _load(body: msgspec.Raw) -> object:
     """Read a body; None for one that is nested too deep to be read."""
+    import json
+
     try:
         return json.loads(bytes(body), object_pairs_hook=_first_wins, parse_int=_number)
     except (RecursionError, ValueError):
@@ -209,13 +212,13 @@ def json_has(body: msgspec.Raw, steps: tuple[str, ...]) -> bool | None:
     return held is not None
 
 
-_INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
+_INDEX = lazy.pattern(r"0|[1-9][0-9]{0,8}")
 
 
 def _has(held: object, step: str) -> bool:
     if isinstance(held, dict):
         return step in held
-    return isinstance(held, list) and _INDEX.fullmatch(step) is not None and int(step) < len(held)
+    return isinstance(held, list) and _INDEX().fullmatch(step) is not None and int(step) < len(held)
 
 
 def _member(held: object, step: str) -> object:
@@ -274,11 +277,11 @@ OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 MAPPED = r"(?:::[fF]{4}:)?"
 HEX_FULL = r"[0-9a-fA-F]{1,4}(?::[0-9a-fA-F]{1,4}){7}"
 HEX_SHORT = r"(?:[0-9a-fA-F]{1,4}(?::[0-9a-fA-F]{1,4})*)?::(?:[0-9a-fA-F]{1,4}(?::[0-9a-fA-F]{1,4})*)?"
-_IPV4 = re.compile(rf"{MAPPED}({OCTET}(?:\.{OCTET}){{3}})")
-_IPV6 = re.compile(rf"{HEX_FULL}|{HEX_SHORT}")
+_IPV4 = lazy.pattern(rf"{MAPPED}({OCTET}(?:\.{OCTET}){{3}})")
+_IPV6 = lazy.pattern(rf"{HEX_FULL}|{HEX_SHORT}")
 
 
-def within(text: str, network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:
+def within(text: str, network: "ipaddress.IPv4Network | ipaddress.IPv6Network") -> bool:
     """Say whether the text is an address of this network. `::ffff:10.0.0.1` is 10.0.0.1; with a zone it is none."""
     address = (_address_4 if network.version == 4 else _address_6)(text)
     return address is not None and address >> (network.max_prefixlen - network.prefixlen) == int(
@@ -287,14 +290,14 @@ def within(text: str, network: ipaddress.IPv4Network | ipaddress.IPv6Network) ->
 
 
 def _address_4(text: str) -> int | None:
-    match = _IPV4.fullmatch(text)
+    match = _IPV4().fullmatch(text)
     if match is None:
         return None
     return functools.reduce(lambda held, octet: held * 256 + int(octet), match[1].split("."), 0)
 
 
 def _address_6(text: str) -> int | None:
-    if _IPV6.fullmatch(text) is None:
+    if _IPV6().fullmatch(text) is None:
         return None
     left, short, right = text.partition("::")
     heads = left.split(":") if left else []

@@ -6,7 +6,8 @@ Parser, SQL columns, `--help`, documentation, the UNKNOWN logic and redaction al
 """
 
 import enum
-from dataclasses import dataclass
+
+import msgspec
 
 
 class FieldType(enum.Enum):
@@ -22,8 +23,7 @@ class FieldType(enum.Enum):
     JSON = "JSON text"
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(msgspec.Struct, frozen=True):
     """One field: its wire path, its column, its type, whether it may hold a secret, and what it means."""
 
     path: str

@@ -14,9 +14,10 @@ held it: then it is unknown. And, Or and Not of unknown are Kleene's. Fields may
 The SQL form is look/query/sql.py (`where`, `unknown`, `answer`), the fast Python form look/query/generate.py.
 """
 
-import json
 import re
 from collections.abc import Iterable, Iterator
+
+import msgspec
 
 from kubewitness.event import expr_evaluate
 from kubewitness.event import expr_values as values
@@ -225,7 +226,7 @@ def _needle(value: Expr, before: str, texts: tuple[str, ...], after: str) -> Nee
         return _key(value)
     found = set()
     for text in texts:
-        plain = json.dumps(text, ensure_ascii=False)[1:-1]
+        plain = msgspec.json.encode(text).decode()[1:-1]
         as_go = "".join(_GO_ESCAPES.get(sign, sign) for sign in plain)
         found |= {(before + spelled + after).encode() for spelled in (plain, as_go)}
     return (*((frozenset(found),) if all(found) else ()), *_key(value))

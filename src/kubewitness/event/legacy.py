@@ -3,7 +3,7 @@ Read lines of text that hold an Event: the legacy audit format, and JSON behind 
 
 The legacy line is what kube-apiserver writes with `--audit-log-format=legacy`, and into its own log for every
 Event that a failing backend lost. It is translated to the shape of an Event, with what it does not hold left
-out (`event.envelopes.not_given("legacy")`). JSON behind a time stamp is what `aws logs tail`, CloudWatch exports to
+out (`event.dialects.not_given("legacy")`). JSON behind a time stamp is what `aws logs tail`, CloudWatch exports to
 S3 and container runtimes write; the parts into which a runtime cuts a long line are not put together.
 
 Follows EventString of k8s.io/apiserver/pkg/audit/format.go.

@@ -12,6 +12,8 @@ the next minute, which is how POSIX counts it.
 import re
 from datetime import UTC, date, datetime, timedelta
 
+from kubewitness._kit import lazy
+
 SECOND_US = 1_000_000
 MINUTE_US = 60 * SECOND_US
 HOUR_US = 60 * MINUTE_US
@@ -23,9 +25,9 @@ _FIRST_US = (1 - _EPOCH_DAYS) * DAY_US
 _LAST_US = (date(9999, 12, 31).toordinal() + 1 - _EPOCH_DAYS) * DAY_US - 1
 
 _DATE = r"(\d{4})-(\d\d)-(\d\d)"
-_RFC3339 = re.compile(_DATE + r"[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:([Zz])|([+-])(\d\d):(\d\d))", re.ASCII)
-_DAY = re.compile(_DATE, re.ASCII)
-_LOCAL_MINUTE = re.compile(_DATE + r"[Tt ](\d\d):(\d\d)(?::(\d\d))?", re.ASCII)
+_RFC3339 = lazy.pattern(_DATE + r"[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:([Zz])|([+-])(\d\d):(\d\d))", re.ASCII)
+_DAY = lazy.pattern(_DATE, re.ASCII)
+_LOCAL_MINUTE = lazy.pattern(_DATE + r"[Tt ](\d\d):(\d\d)(?::(\d\d))?", re.ASCII)
 
 _UNITS_US = {
     "us": 1,
@@ -37,7 +39,7 @@ _UNITS_US = {
     "d": DAY_US,
     "w": 7 * DAY_US,
 }
-_PART = re.compile(r"(\d{1,18})(?:\.(\d{1,18}))?(us|µs|ms|s|m|h|d|w)", re.ASCII)
+_PART = lazy.pattern(r"(\d{1,18})(?:\.(\d{1,18}))?(us|µs|ms|s|m|h|d|w)", re.ASCII)
 
 
 class TimeError(ValueError):
@@ -46,7 +48,7 @@ class TimeError(ValueError):
 
 def parse(text: str) -> int:
     """Read an RFC 3339 time. Raises TimeError."""
-    match = _RFC3339.fullmatch(text)
+    match = _RFC3339().fullmatch(text)
     if match is None:
         raise _not_a_time(text)
     year, month, day, hour, minute, second, fraction, _zulu, sign, zone_hour, zone_minute = match.groups()
@@ -102,7 +104,7 @@ def parse_duration(text: str) -> int:
     """Read `90m`, `7d`, `1h30m`, `1.5h`, `2w` as microseconds. Raises TimeError."""
     total, position = 0, 0
     while position < len(text):
-        match = _PART.match(text, position)
+        match = _PART().match(text, position)
         if match is None:
             break
         whole, fraction, unit = match.groups()
@@ -123,14 +125,14 @@ def parse_when(text: str, now: int, *, is_end: bool = False) -> int:
     stripped = text.strip()
     if stripped == "now":
         return now
-    day = _DAY.fullmatch(stripped)
+    day = _DAY().fullmatch(stripped)
     if day is not None:
         start = _days(text, *day.groups()) * DAY_US
         return start + DAY_US - 1 if is_end else start
-    minute = _LOCAL_MINUTE.fullmatch(stripped)
+    minute = _LOCAL_MINUTE().fullmatch(stripped)
     if minute is not None:
         return parse(f"{stripped}Z" if minute[6] else f"{stripped}:00Z")
-    if _RFC3339.fullmatch(stripped):
+    if _RFC3339().fullmatch(stripped):
         return parse(stripped)
     try:
         span = parse_duration(stripped.removesuffix(" ago"))

@@ -10,11 +10,12 @@ decoded; bodies of requests refused by RBAC are never read; what a watch sends a
 recorded. A request whose authentication failed impersonated nobody.
 """
 
-from dataclasses import dataclass
 from functools import cache
 
+import msgspec
+
 from kubewitness.event.derive import DERIVED, REFUSED_IMPERSONATION, UNNAMED, expand
-from kubewitness.event.envelopes import not_given
+from kubewitness.event.dialects import not_given
 from kubewitness.event.expr import (
     FALSE,
     TRUE,
@@ -44,8 +45,7 @@ NOT_GIVEN = {name: not_given(name) for name in ("gke", "legacy", "v1alpha1", "v1
 """What a dialect never holds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(msgspec.Struct, frozen=True):
     """A condition under which a field cannot be in an Event, and the words for it: `{level}`, `{stage}`, `{code}`.
 
     A condition that another one includes `only_words`: it is there to say more exactly why.

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from kubewitness.look.query import prefilter
+from kubewitness.look.query import linesearch, picks
 from kubewitness.look.query.run import open_events
 from kubewitness.look.query.sql import unknown, where
 from kubewitness.look.query.syntax import filter_of
@@ -27,14 +27,15 @@ QUESTIONS: list[dict[str, list[str]]] = [
 ]
 
 
-@pytest.fixture(params=["rg", "memmem", "python"])
+@pytest.fixture(params=["rg", "strstr", "python"])
 def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Search with `rg` where there is one, with the C library, and with neither."""
+    monkeypatch.setattr(picks, "_RG_BYTES_S", float("inf"))
     if request.param != "rg":
-        monkeypatch.setattr(prefilter.shutil, "which", lambda _: None)
+        monkeypatch.setattr(picks, "which", lambda _: None)
     if request.param == "python":
-        monkeypatch.setattr(prefilter, "_MEMMEM", None)
-    monkeypatch.setattr(prefilter, "_SELECTIVE", 0.5)
+        monkeypatch.setattr(linesearch, "STRSTR", None)
+    monkeypatch.setattr(picks, "_SELECTIVE", 0.5)
 
 
 def escaped(text: str, chooser: random.Random) -> str:
@@ -150,7 +151,22 @@ def test_an_odd_candidate_means_a_full_reading(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("_way")
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    st.lists(st.sampled_from([b"", b"needle", b"x" * 50, b"a needle here", b"\\u006eeedle", b"\\u0026 b"]), max_size=40)
+    st.lists(
+        st.sampled_from(
+            [
+                b"",
+                b"needle",
+                b"x" * 50,
+                b"a needle here",
+                b"\\u006eeedle",
+                b"\\u0026 b",
+                b"\0",
+                b"zero\0 needle",
+                b"need",
+            ]
+        ),
+        max_size=40,
+    )
 )
 def test_candidates_are_all_lines_with_the_text(tmp_path: Path, lines: list[bytes]) -> None:
     """Offsets and bytes are those of a plain reading, whatever the size of the pieces read."""
@@ -162,10 +178,11 @@ def test_candidates_are_all_lines_with_the_text(tmp_path: Path, lines: list[byte
         if b"needle" in text or b"\\u006e" in text:
             expected.append((at, text))
         at += len(text) + 1
-    old = prefilter._CHUNK_BYTES
-    prefilter._CHUNK_BYTES = 64
+    old = linesearch.PIECE_BYTES
+    linesearch.PIECE_BYTES = 64
     try:
-        found = prefilter.candidates(str(path), frozenset({b"needle"}))
+        found = picks.candidates(str(path), frozenset({b"needle"}))
     finally:
-        prefilter._CHUNK_BYTES = old
+        linesearch.PIECE_BYTES = old
+    assert found is not None
     assert [(offset, text.removesuffix(b"\n")) for offset, text in found] == expected

@@ -258,7 +258,7 @@ def test_a_file_that_was_merged_away_is_looked_for_again(tmp_path: Path, monkeyp
     from kubewitness.look.query.source import Input
 
     monkeypatch.setattr(
-        shelf_input, lambda shelf: Input("s", "/", Compression.NONE, 0, True, False, True, True, is_store=True)
+        shelf_input, lambda shelf: Input("s", "/", Compression.NONE, 0, True, True, True, is_store=True)
     )
     with open_store(str(tmp_path)) as events:
         assert list(events.query("SELECT count(*) FROM events")) == [(2,)]

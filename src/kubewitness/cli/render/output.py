@@ -7,15 +7,17 @@ name would be lost to the `grep` that reads the pipe.
 """
 
 import os
-import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TextIO
 
+import msgspec
+
+from kubewitness.cli.render.terminal import DEFAULT_WIDTH, terminal_width
 from kubewitness.cli.render.values import Tone
 
-_DEFAULT_WIDTH = 80
+__all__ = ["Output", "may_cut", "terminal_width", "wants_colour"]
+
 _SGR = {Tone.GOOD: "32", Tone.BAD: "31", Tone.FAINT: "2", Tone.STRONG: "1"}
 
 
@@ -23,12 +25,11 @@ def _stdout() -> TextIO:
     return sys.stdout
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(msgspec.Struct, frozen=True):
     """One destination and what it can show."""
 
-    stream: TextIO = field(default_factory=_stdout)
-    width: int = _DEFAULT_WIDTH
+    stream: TextIO = msgspec.field(default_factory=_stdout)
+    width: int = DEFAULT_WIDTH
     has_colour: bool = False
     has_headers: bool = True
     may_cut: bool = True
@@ -68,11 +69,6 @@ class Output:
     def flush(self) -> None:
         """Hand everything to the reader now."""
         self.stream.flush()
-
-
-def terminal_width() -> int:
-    """Give the width of the terminal, COLUMNS, or 80."""
-    return shutil.get_terminal_size((_DEFAULT_WIDTH, 24)).columns
 
 
 def may_cut(stream: TextIO, env: Mapping[str, str] = os.environ) -> bool:

@@ -12,8 +12,9 @@ What is done with look-alikes (a Cyrillic letter among Latin ones): nothing; the
 """
 
 import functools
-import re
 import unicodedata
+
+from kubewitness._kit import lazy
 
 # Invisible though Unicode calls them letters, marks or symbols: fillers, joiners, the blank of Braille, selectors.
 _INVISIBLE = frozenset(
@@ -25,9 +26,9 @@ _UNFIT = frozenset(["Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"])
 # More marks than this on one letter overprint the lines above and below.
 _MAX_MARKS = 3
 
-_LIKE_AN_ESCAPE = re.compile(r"x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}")
+_LIKE_AN_ESCAPE = lazy.pattern(r"x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}")
 # Spaces that could pass for the end of a column: leading, trailing, and any after the first of a run.
-_COLUMN_SPACES = re.compile(r"^ +| +$|(?<= ) +")
+_COLUMN_SPACES = lazy.pattern(r"^ +| +$|(?<= ) +")
 
 
 def printable(text: str) -> str:
@@ -42,7 +43,7 @@ def cell(text: str) -> str:
     if text.isascii() and text.isprintable() and "\\" not in text and "  " not in text and text == text.strip(" "):
         return text
     unfit = _unfit(text)
-    for run in _COLUMN_SPACES.finditer(text):
+    for run in _COLUMN_SPACES().finditer(text):
         unfit.update(range(*run.span()))
     return _written(text, unfit)
 
@@ -126,7 +127,7 @@ def _written(text: str, unfit: set[int]) -> str:
     for at, character in enumerate(text):
         if at in unfit:
             out.append("\\" * run + _escape(character))
-        elif run and _LIKE_AN_ESCAPE.match(text, at):
+        elif run and _LIKE_AN_ESCAPE().match(text, at):
             out.append("\\" * run + character)
         else:
             out.append(character)

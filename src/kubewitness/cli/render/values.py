@@ -6,11 +6,10 @@ A row is a tuple of plain values beside a tuple of `Column`s. `None` is "the log
 """
 
 import enum
-import json
-import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
+
+import msgspec
 
 
 class Unknown(enum.Enum):
@@ -40,8 +39,7 @@ class Tone(enum.Enum):
     STRONG = "strong"
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(msgspec.Struct, frozen=True):
     """One column: its heading in tables, its name in data, and how it behaves in a narrow terminal."""
 
     title: str
@@ -89,6 +87,8 @@ def text_of(value: object) -> str:
 
 def command_text(value: object) -> str:
     """Write an argument vector as one would type it."""
+    import shlex
+
     return shlex.join(map(text_of, value)) if isinstance(value, list | tuple) else text_of(value)
 
 
@@ -113,5 +113,7 @@ def plain(value: object) -> object:
 
 def json_text(value: object, *, indent: int | None = None) -> str:
     """Write a value as JSON in ASCII, so that it can be shown anywhere and means the same."""
+    import json
+
     separators = (",", ":") if indent is None else None
     return json.dumps(plain(value), indent=indent, separators=separators).replace("\x7f", "\\u007f")

@@ -6,15 +6,15 @@ Every line of every input is in exactly one of `events` and `damaged`, unless a 
 """
 
 from collections import Counter
-from dataclasses import dataclass, field
+
+import msgspec
 
 from kubewitness.event.items import Damage
 
 DAMAGE_KEPT = 100  # places kept per input; the total is always exact
 
 
-@dataclass(slots=True)
-class FileAccount:
+class FileAccount(msgspec.Struct):
     """The account of one input."""
 
     name: str
@@ -26,9 +26,9 @@ class FileAccount:
     damaged: int = 0
     odd: int = 0
     """Lines the engine did not answer and the tolerant path looked at."""
-    notes: Counter[str] = field(default_factory=Counter)
-    damage: list[Damage] = field(default_factory=list)
-    dialects: Counter[str] = field(default_factory=Counter)
+    notes: Counter[str] = msgspec.field(default_factory=Counter)
+    damage: list[Damage] = msgspec.field(default_factory=list)
+    dialects: Counter[str] = msgspec.field(default_factory=Counter)
     damage_checked: bool = True
 
     def add_damage(self, damage: Damage) -> None:
@@ -38,11 +38,10 @@ class FileAccount:
             self.damage.append(damage)
 
 
-@dataclass(slots=True)
-class Account:
+class Account(msgspec.Struct):
     """The account of one question over all its inputs."""
 
-    files: list[FileAccount] = field(default_factory=list)
+    files: list[FileAccount] = msgspec.field(default_factory=list)
     unknown: int = 0
     """Events or requests for which the question cannot be answered from what was recorded."""
 

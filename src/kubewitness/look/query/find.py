@@ -12,10 +12,12 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
 
+import msgspec
+
+from kubewitness._kit import lazy
 from kubewitness.event import expr_values as values
-from kubewitness.event.decode import EventError, decode
+from kubewitness.event.decode_strict import EventError, decode
 from kubewitness.event.derive import expand
 from kubewitness.event.expr import Expr, paths
 from kubewitness.event.expr_logic import nullness, simplify, truth
@@ -25,8 +27,8 @@ from kubewitness.event.items import KUBE_APISERVER
 from kubewitness.event.types import Event
 from kubewitness.look.query.account import Account, FileAccount
 from kubewitness.look.query.generate import function
-from kubewitness.look.query.prefilter import Picks
-from kubewitness.look.query.relation import FILLED_LATER, REQUEST_KEY, SAME_IN_EVERY_STAGE
+from kubewitness.look.query.picks import Picks
+from kubewitness.look.query.same_request import FILLED_LATER, REQUEST_KEY, SAME_IN_EVERY_STAGE
 from kubewitness.look.query.source import Input
 
 _MOST_BYTES = 4 << 20  # of lines; beyond, the engine is as fast
@@ -34,14 +36,13 @@ _API_VERSION = "audit.k8s.io/v1"
 _SPACE = b" \t\r\n\v\f"
 _TIME_LENGTH = 27
 _FIRST_CODE, _LAST_CODE = 100, 999
-_LIKE_NO_TEXT = re.compile(r"[\[{].*|true|false|[-+0-9.eE_\s]+", re.DOTALL)
+_LIKE_NO_TEXT = lazy.pattern(r"[\[{].*|true|false|[-+0-9.eE_\s]+", re.DOTALL)
 # characters that a line of JSON may name and that engines disagree about
 _DOUBTFUL = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 _TEXTS = tuple(path for path in values.ATTRIBUTES if path.partition(".")[0] in {"verb", "user", "objectRef"})
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(msgspec.Struct, frozen=True):
     """An Event that matches, its exact bytes, and what is known about them."""
 
     event: Event
@@ -49,8 +50,7 @@ class Hit:
     context: Context
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(msgspec.Struct, frozen=True):
     """What matches, in the order of time, and the account of how it was found."""
 
     hits: Sequence[Hit]
@@ -61,8 +61,7 @@ class _OddError(Exception):
     """A line that the engine has to look at."""
 
 
-@dataclass(slots=True)
-class _Row:
+class _Row(msgspec.Struct):
     """A candidate: 1 matches, 2 is unknown, 0 does not or is no longer the latest stage."""
 
     hit: Hit
@@ -174,7 +173,7 @@ def _is_time(text: str | None) -> bool:
 
 def _is_like_no_text(value: object) -> bool:
     """Say whether a value read as text could have been a number, a truth value, a list or an object."""
-    return isinstance(value, str) and _LIKE_NO_TEXT.fullmatch(value) is not None
+    return isinstance(value, str) and _LIKE_NO_TEXT().fullmatch(value) is not None
 
 
 def _in_time(row: _Row) -> tuple[tuple[bool, int], ...]:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from kubewitness.event.fields import FIELDS, Field, FieldType
 from kubewitness.event.items import KUBE_APISERVER
 from kubewitness.look.query.relation_names import SQL_TYPES, WIRE, identifier, literal, map_literal, parts, struct_type
+from kubewitness.look.query.same_request import REQUEST_KEY
 
 _RAW_TYPES: Mapping[FieldType, str] = {
     FieldType.STRING: "VARCHAR",
@@ -47,18 +48,6 @@ _FREE_TEXT = frozenset({
     "auditID", "requestURI", "userAgent", "user.uid", "impersonatedUser.uid", "objectRef.uid",
     "objectRef.resourceVersion", "responseStatus.message",
 })  # fmt: skip
-
-SAME_IN_EVERY_STAGE = frozenset({
-    "kind", "level", "auditID", "requestURI", "verb", "sourceIPs", "userAgent", "requestReceivedTimestamp",
-    "user.username", "user.uid", "user.groups", "user.extra",
-    "objectRef.resource", "objectRef.subresource", "objectRef.apiGroup", "objectRef.apiVersion",
-})  # fmt: skip
-"""Set when the request comes in (k8s.io/apiserver/pkg/audit/request.go)."""
-
-FILLED_LATER = frozenset({
-    "objectRef.namespace", "objectRef.name", "objectRef.uid", "objectRef.resourceVersion",
-})  # fmt: skip
-"""Set when the request comes in, or, where absent then, from its body (LogRequestObject); never changed."""
 
 LEVELS = ("None", "Metadata", "Request", "RequestResponse")
 STAGES = ("RequestReceived", "ResponseStarted", "ResponseComplete", "Panic")
@@ -101,8 +90,6 @@ class Key(enum.Enum):
 
 LINE_BYTES = "line_bytes"
 _BODIES = frozenset({"requestObject", "responseObject"})
-REQUEST_KEY = ("auditID", "user.username", "requestURI", "requestReceivedTimestamp", "verb")
-"""Wire paths that tell one request from another, whatever is asked."""
 
 _KEYS: Mapping[Key, tuple[str, ...]] = {
     Key.NONE: (),

@@ -29,15 +29,7 @@ from kubewitness.event.fields import by_column, by_path
 from kubewitness.look.query.account import Account
 from kubewitness.look.query.lockdown import QueryError, check_select, engine_errors, locked, seal, tidy
 from kubewitness.look.query.plain_sql import columns_compared, columns_selected
-from kubewitness.look.query.relation import (
-    ENVELOPE,
-    FILLED_LATER,
-    LINE_BYTES,
-    SAME_IN_EVERY_STAGE,
-    WIRE_PATHS,
-    Key,
-    Relation,
-)
+from kubewitness.look.query.relation import ENVELOPE, LINE_BYTES, WIRE_PATHS, Key, Relation
 from kubewitness.look.query.relation_names import (
     ALIASES,
     COLUMNS,
@@ -49,6 +41,7 @@ from kubewitness.look.query.relation_names import (
     ignores_order,
     scanned,
 )
+from kubewitness.look.query.same_request import FILLED_LATER, SAME_IN_EVERY_STAGE
 from kubewitness.look.query.scan import Question, Scan
 from kubewitness.look.query.scan_blocks import BlockFiles
 from kubewitness.look.query.scan_lengths import with_lengths

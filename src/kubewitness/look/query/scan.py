@@ -34,7 +34,7 @@ from kubewitness.look.query.source import Input
 if TYPE_CHECKING:
     import duckdb
 
-    from kubewitness.look.query.prefilter import Picks
+    from kubewitness.look.query.picks import Picks
     from kubewitness.look.query.scan_rescue import Rescued
 
 _BODIES = frozenset({"requestObject", "responseObject"})
@@ -249,7 +249,7 @@ class Scan:
             self._forget(one)
             fresh = FileAccount(account.name)
             self._rescue_all(one, fresh)
-            for name in FileAccount.__slots__:
+            for name in FileAccount.__struct_fields__:
                 setattr(account, name, getattr(fresh, name))
             return False
         return True

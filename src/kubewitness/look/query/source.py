@@ -11,8 +11,6 @@ import os
 import stat
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
@@ -30,8 +28,7 @@ class SourceError(Exception):
     """A source argument that cannot be read; the text names it and says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Input:
+class Input(msgspec.Struct, frozen=True):
     """One input: how people call it, where its bytes are, and what they look like."""
 
     name: str
@@ -40,8 +37,6 @@ class Input:
     size_bytes: int
     is_lines: bool
     """It begins as one JSON object a line does."""
-    shares_audit_ids: bool
-    """Two of the first Events have the same auditID: it holds several stages of a request, or one twice."""
     is_clean_at_ends: bool
     """The first and the last line are whole, so that there may be no damage at all."""
     has_line_end: bool
@@ -50,6 +45,11 @@ class Input:
     """Keeps the spooled bytes of a pipe alive."""
     is_store: bool = False
     """It is the log of a store, and `path` its directory; `look.query.store` reads it."""
+
+    @property
+    def shares_audit_ids(self) -> bool:
+        """Two of the first Events have the same auditID: it holds several stages of a request, or one twice."""
+        return not self.is_store and _shares_audit_ids(_head(self.path))
 
     def chunks(self) -> Iterator[bytes]:
         """Give the bytes, decompressed. Raises TornError after what could be read."""
@@ -60,14 +60,17 @@ def find_inputs(sources: Sequence[str]) -> list[Input]:
     """Give the inputs that these arguments name, in order. Raises SourceError."""
     inputs: list[Input] = []
     for source in sources:
-        if source != STDIN and Path(source).is_dir():
-            inputs += _directory(Path(source))
+        if source != STDIN and os.path.isdir(source):  # noqa: PTH112 - pathlib costs start-up
+            inputs += _directory(source)
         else:
             inputs.append(_open(source))
     return inputs
 
 
-def _directory(directory: Path) -> list[Input]:
+def _directory(named: str) -> list[Input]:
+    from pathlib import Path
+
+    directory = Path(named)
     names = sorted(path for path in directory.rglob("*") if path.is_file() and _is_log_name(path.name))
     found = [_open(str(path)) for path in names]
     if not found:
@@ -96,7 +99,7 @@ def _open(source: str) -> Input:
         if not stat.S_ISREG(mode):
             spool = _spool(path)
             path = f"/proc/self/fd/{spool.fileno()}"
-        with Path(path).open("rb") as file:
+        with open(path, "rb") as file:  # noqa: PTH123
             size_bytes = os.fstat(file.fileno()).st_size
             compression = compression_of(file.read(4))
     except OSError as exc:
@@ -106,16 +109,14 @@ def _open(source: str) -> Input:
     if compression is Compression.NONE and size_bytes:
         last, has_line_end = _end(path, size_bytes)
         is_clean = is_clean and last
-    return Input(
-        name, path, compression, size_bytes, _is_lines(head), _shares_audit_ids(head), is_clean, has_line_end, spool
-    )
+    return Input(name, path, compression, size_bytes, _is_lines(head), is_clean, has_line_end, spool)
 
 
 def _spool(path: str) -> BinaryIO:
     import tempfile
 
     spool: BinaryIO = tempfile.TemporaryFile(prefix="kubewitness-")  # noqa: SIM115 - lives as long as its Input
-    with Path(path).open("rb", buffering=0) as pipe:
+    with open(path, "rb", buffering=0) as pipe:  # noqa: PTH123
         while chunk := pipe.read(1 << 20):
             spool.write(chunk)
     spool.flush()
@@ -165,7 +166,7 @@ def _is_lines(head: bytes) -> bool:
 
 def _end(path: str, size_bytes: int) -> tuple[bool, bool]:
     """Say whether the last line is whole, and whether it has its end."""
-    with Path(path).open("rb") as file:
+    with open(path, "rb") as file:  # noqa: PTH123
         file.seek(max(0, size_bytes - _TAIL_BYTES))
         tail = file.read()
     *before, last = tail.rstrip().split(b"\n")

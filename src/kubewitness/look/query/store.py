@@ -279,7 +279,7 @@ def _input(shelf: Shelf) -> Input:
     is_plain = all(not entry.redacted and set(entry.dialects) <= {KUBE_APISERVER} for entry in files)
     size = sum(entry.bytes for entry in files)
     return Input(
-        f"store of {shelf.cluster}", str(shelf.path), Compression.NONE, size, is_plain, False, True, True, is_store=True
+        f"store of {shelf.cluster}", str(shelf.path), Compression.NONE, size, is_plain, True, True, is_store=True
     )
 
 

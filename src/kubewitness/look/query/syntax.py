@@ -9,11 +9,10 @@ Resources go by plural, singular, kind or short name. What cannot be meant is a 
 value and what would be right. Nothing here reads a clock: the caller says what `now` is.
 """
 
-import difflib
-import ipaddress
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from kubewitness._kit import lazy
 from kubewitness.event import microtime
 from kubewitness.event.derive import REFUSED_IMPERSONATION, VERBS
 from kubewitness.event.expr import (
@@ -160,6 +159,8 @@ def choose(flag: str, value: str, options: tuple[str, ...]) -> str:
     found = by_name.get(value.lower())
     if found is not None:
         return found
+    import difflib
+
     near = difflib.get_close_matches(value.lower(), by_name, 1)
     hint = f"; did you mean {by_name[near[0]]}?" if near else ""
     raise FlagError(f"{flag} {value}: not one of {', '.join(options)}{hint}")
@@ -222,12 +223,12 @@ def _resource(flag: str, value: str) -> Expr:
     return conjunction(parts)
 
 
-_CODE = re.compile(r"(>=|<=|>|<|=)?\s*([1-9][0-9]{2})|([1-9])[xX]{2}|([1-9][0-9]{2})-([1-9][0-9]{2})")
+_CODE = lazy.pattern(r"(>=|<=|>|<|=)?\s*([1-9][0-9]{2})|([1-9])[xX]{2}|([1-9][0-9]{2})-([1-9][0-9]{2})")
 _OPERATORS: dict[str, Comparison] = {"=": "=", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
 
 
 def _code(flag: str, value: str) -> Expr:
-    match = _CODE.fullmatch(value.strip())
+    match = _CODE().fullmatch(value.strip())
     if match is None:
         raise FlagError(f"{flag} {value}: an HTTP status is 403, 4xx, 400-499 or '>=400'")
     operator, number, hundred, low, high = match.groups()
@@ -242,6 +243,8 @@ def _code(flag: str, value: str) -> Expr:
 
 def parse_network(flag: str, value: str) -> Network:
     """Read an address or a network in CIDR notation."""
+    import ipaddress
+
     try:
         network = ipaddress.ip_network(value, strict=False)
     except ValueError as exc:

@@ -1,0 +1,245 @@
+"""
+Find the lines of files that hold one of some texts, at the speed of memory.
+
+`LineSearch` runs in processes of its own, one a processor, while this one goes on; they take pieces of the files from
+a common list until it is empty. A file is mapped, and a piece looked through while it is in the processor's cache, by
+the C library's `strstr`, which compares up to 64 bytes at once. Where that meets a zero byte or is not to be had,
+Python searches. Processes, because Python lets one thread at a time run, and because somebody who cuts a mapped file
+short kills who reads it: a helper, then, and the answer is that nothing could be found out.
+"""
+
+import ctypes
+import mmap
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+Span = tuple[int, int]
+"""Offset of the first byte of a line, and of that after its end."""
+
+PIECE_BYTES = 4 << 20  # as much as caches hold
+MOST_BYTES = 64 << 20  # of lines found in one file; beyond, reading everything is as good
+_MOST_PIECES = 1 << 14
+_MOST_WORKERS = 4
+_PLACE_BYTES = 8
+_NEWLINE, _ESCAPE = b"\n", b"\\u00"
+# escapes of what is no printable ASCII, and of `<`, `>` and `&`, which Go writes and needles know
+_HARMLESS = frozenset(b"%02x" % code for code in range(256) if not 0x20 <= code <= 0x7E) | {b"3c", b"3e", b"26"}
+_END = b"end\n"
+
+
+class Texts(NamedTuple):
+    r"""What is looked for: texts, and beginnings of escapes (`\u00`, `\u006`), of which harmless ones do not count."""
+
+    plain: tuple[bytes, ...]
+    escapes: tuple[bytes, ...]
+
+
+def _strstr() -> "Callable[[int, bytes], int | None] | None":
+    try:
+        function = ctypes.CDLL(None).strstr
+    except (OSError, AttributeError, TypeError):
+        return None
+    function.restype = ctypes.c_void_p
+    function.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
+    return function
+
+
+STRSTR = _strstr()
+
+
+class Finder:
+    """Finds lines in a buffer that may be written to."""
+
+    def __init__(self, buffer: bytearray | mmap.mmap, texts: Texts) -> None:
+        self._buffer = buffer
+        self._texts = texts
+        self._base = ctypes.addressof(ctypes.c_char.from_buffer(buffer)) if STRSTR and buffer else 0
+
+    def lines(self, start: int, end: int) -> list[Span]:
+        """Give the candidates between the beginning of a line and the end of one, in order."""
+        spans: dict[int, int] = {}
+        for text in self._texts.plain:
+            self._collect(text, start, end, spans)
+        for text in self._texts.escapes:
+            self._collect(text, start, end, spans, is_escape=True)
+        return sorted(spans.items())
+
+    def _collect(self, text: bytes, start: int, end: int, spans: dict[int, int], *, is_escape: bool = False) -> None:
+        buffer = self._buffer
+        for hit in self._hits(text, start, end):
+            digits = hit + len(_ESCAPE)
+            if not (is_escape and bytes(buffer[digits : digits + 2]) in _HARMLESS):
+                spans[buffer.rfind(_NEWLINE, start, hit) + 1 or start] = buffer.find(_NEWLINE, hit, end) + 1 or end
+
+    def _hits(self, text: bytes, start: int, end: int) -> Iterator[int]:
+        """Give where the text stands.
+
+        `strstr` goes on to a zero byte, so the text is written where it has to stop (in the memory of this process, not
+        in the file). If it does not come to that, there is a zero byte before.
+        """
+        buffer = self._buffer
+        if STRSTR is not None:
+            stop = min(end, buffer.rfind(_NEWLINE, start, max(start, len(buffer) - len(text))) + 1)
+            if stop > start:
+                written, buffer[stop : stop + len(text)] = buffer[stop : stop + len(text)], text
+                while (hit := (STRSTR(self._base + start, text) or 0) - self._base) >= 0 and hit < stop:
+                    yield hit
+                    start = hit + len(text)
+                buffer[stop : stop + len(text)] = written
+                start = start if hit < 0 else stop
+        while (hit := buffer.find(text, start, end)) >= 0:
+            yield hit
+            start = hit + len(text)
+
+
+def speed(sample: bytearray, text: bytes) -> float:
+    """Give the bytes a second that one processor looks through here, at best."""
+    finder = Finder(sample, Texts((text,), ()))
+    best = float("inf")
+    for _ in range(3):
+        began = time.perf_counter()
+        finder.lines(0, len(sample))
+        best = min(best, time.perf_counter() - began)
+    return len(sample) / best
+
+
+def workers() -> int:
+    """Give how many processes search."""
+    try:
+        count = len(os.sched_getaffinity(0))
+    except AttributeError:  # not Linux
+        count = os.cpu_count() or 1
+    return min(count, _MOST_WORKERS)
+
+
+class LineSearch:
+    """A search that has begun."""
+
+    def __init__(self, files: Sequence[tuple[str, Texts]]) -> None:
+        self._files = files
+        self._running: dict[int, int] = {}  # process: where it answers
+        self._found: list[list[Span] | None] | None = None
+        sizes = [os.stat(path).st_size for path, _ in files]  # noqa: PTH116 - pathlib costs start-up
+        self._piece_bytes = max(PIECE_BYTES, sum(sizes) // _MOST_PIECES)
+        pieces = [(number, at) for number, size in enumerate(sizes) for at in range(0, size, self._piece_bytes)]
+        self._places = _shared(pieces)
+        for _ in range(min(workers(), len(pieces))):
+            self._fork()
+        os.close(self._places)
+
+    def _fork(self) -> None:
+        reading, writing = os.pipe()
+        parent = os.getpid()
+        try:
+            with warnings.catch_warnings():
+                # Python warns of threads, whose locks a fork leaves taken; the helper takes none
+                warnings.simplefilter("ignore", DeprecationWarning)
+                process = os.fork()
+        except OSError:
+            os.close(reading)
+            os.close(writing)
+            return
+        if process:
+            os.close(writing)
+            self._running[process] = reading
+            return
+        try:
+            self._help(parent, writing)
+        finally:
+            os._exit(0)  # whatever happened: the answer has its end, or has not
+
+    def _help(self, parent: int, answer: int) -> None:
+        """Search pieces until none is left or the program has gone, and say what was found."""
+        held = [0] * len(self._files)
+        found = [bytearray() for _ in self._files]
+        open_file, window = -1, None
+        while (place := os.read(self._places, 2 * _PLACE_BYTES)) and os.getppid() == parent:
+            number, at = (int.from_bytes(place[i : i + _PLACE_BYTES], "little") for i in (0, _PLACE_BYTES))
+            if number != open_file:
+                open_file, window = number, _Window(*self._files[number])
+            if window is None or held[number] > MOST_BYTES:
+                continue
+            for first, last in window.lines(at, at + self._piece_bytes):
+                held[number] += last - first
+                found[number] += b"%d %d %d\n" % (number, first, last)
+        for number, lines in enumerate(found):
+            _write(answer, bytes(lines) if held[number] <= MOST_BYTES else b"%d 0 %d\n" % (number, MOST_BYTES + 1))
+        _write(answer, _END)
+
+    def result(self) -> list[list[Span] | None]:
+        """Wait for it; give the lines of each file in order, None for a file with too many or that was not read."""
+        if self._found is None:
+            found: list[list[Span]] = [[] for _ in self._files]
+            is_whole = bool(self._running) or not any(os.stat(path).st_size for path, _ in self._files)  # noqa: PTH116
+            for process in list(self._running):
+                answer = _read(self._running[process])
+                self._reap(process)
+                is_whole = is_whole and answer.endswith(_END)
+                for line in answer.removesuffix(_END).splitlines():
+                    number, first, last = map(int, line.split())
+                    found[number].append((first, last))
+            self._found = [
+                sorted(spans) if is_whole and sum(last - first for first, last in spans) <= MOST_BYTES else None
+                for spans in found
+            ]
+        return self._found
+
+    def close(self) -> None:
+        """Stop what still runs."""
+        for process in list(self._running):
+            os.kill(process, 9)
+            self._reap(process)
+
+    def _reap(self, process: int) -> None:
+        os.close(self._running.pop(process))
+        os.waitpid(process, 0)
+
+
+class _Window:
+    """A mapped file."""
+
+    def __init__(self, path: str, texts: Texts) -> None:
+        with open(path, "rb") as file:  # noqa: PTH123
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        self._size = len(self._map)
+        self._finder = Finder(self._map, texts)
+
+    def lines(self, start: int, end: int) -> Iterator[Span]:
+        """Give the candidates among the lines that begin between these offsets."""
+        return iter(self._finder.lines(self._line_start(start), self._line_start(end)))
+
+    def _line_start(self, at: int) -> int:
+        if at == 0:
+            return 0
+        return self._map.find(_NEWLINE, at - 1) + 1 or self._size if at < self._size else self._size
+
+
+def _shared(pieces: Sequence[tuple[int, int]]) -> int:
+    """Give a file of numbers: who reads it takes the next ones, whichever process it is."""
+    data = b"".join(number.to_bytes(_PLACE_BYTES, "little") for piece in pieces for number in piece)
+    if sys.platform == "linux":
+        places = os.memfd_create("kubewitness")
+    else:
+        import tempfile
+
+        with tempfile.TemporaryFile(buffering=0) as file:
+            places = os.dup(file.fileno())
+    _write(places, data)
+    os.lseek(places, 0, os.SEEK_SET)
+    return places
+
+
+def _write(fd: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(fd, data) :]
+
+
+def _read(fd: int) -> bytes:
+    parts = []
+    while part := os.read(fd, 1 << 16):
+        parts.append(part)
+    return b"".join(parts)

@@ -1,0 +1,119 @@
+"""Lines found by processes of our own: none is lost, and what goes wrong with them is not taken for an answer."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from kubewitness.look.query import linesearch, picks
+from kubewitness.look.query.linesearch import LineSearch, Texts
+
+NEEDLE = Texts((b"needle",), (b"\\u00",))
+HAY = b"hay\n" * 40
+
+
+@pytest.fixture(autouse=True)
+def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut files into many pieces."""
+    monkeypatch.setattr(linesearch, "PIECE_BYTES", 64)
+
+
+def lines_of(path: Path, texts: Texts = NEEDLE) -> list[bytes] | None:
+    """Give the lines that are found in a file."""
+    search = LineSearch([(str(path), texts)])
+    try:
+        [spans] = search.result()
+    finally:
+        search.close()
+    data = path.read_bytes()
+    return None if spans is None else [data[first:last] for first, last in spans]
+
+
+def test_lines_are_found_wherever_pieces_end(tmp_path: Path) -> None:
+    """At the first and the last byte, behind zero bytes, and in a line longer than pieces."""
+    path = tmp_path / "log"
+    for data, expected in (
+        (b"", []),
+        (b"needle", [b"needle"]),
+        (b"needle\n", [b"needle\n"]),
+        (HAY + b"a needle" * 30 + b"\n" + HAY, [b"a needle" * 30 + b"\n"]),
+        (b"\0" * 100 + b"needle\n" + HAY + b"needle", [b"\0" * 100 + b"needle\n", b"needle"]),
+        (HAY + b"a\0\nneedle\n\0", [b"needle\n"]),
+        (HAY + b"needl" + b"\n" + b"e" * 200, []),
+    ):
+        path.write_bytes(data)
+        assert lines_of(path) == expected, data
+
+
+def test_each_file_has_its_own_texts(tmp_path: Path) -> None:
+    """Several files are searched at once."""
+    paths = [tmp_path / name for name in "abc"]
+    for path in paths:
+        path.write_bytes(HAY + b"one\n" + HAY + b"two\n")
+    texts = [Texts((word,), ()) for word in (b"one", b"two", b"none")]
+    found = LineSearch([(str(path), text) for path, text in zip(paths, texts, strict=True)]).result()
+    assert found == [[(160, 164)], [(324, 328)], []]
+
+
+def test_escapes_that_go_writes_do_not_count(tmp_path: Path) -> None:
+    r"""`\u0026` is in many a URL; `\u006e` and `\u003C` are written by no Go program."""
+    path = tmp_path / "log"
+    odd = [b"\\u006eeedle\n", b"\\u003C\n"]
+    path.write_bytes(HAY + b"a\\u0026b\\u003c\\u000a\n" + b"".join(odd) + b"\\u0026 needle\n" + HAY)
+    assert lines_of(path) == [*odd, b"\\u0026 needle\n"]
+
+
+def test_where_go_escapes_a_lot_only_the_needles_own_signs_are_sought() -> None:
+    """Other escapes cannot hide it."""
+    sample = b"a\\u0026b" * 10
+    texts = picks.texts_of(frozenset({b'"web-7/Xy"'}), sample)
+    assert texts.plain == (b'"web-7/Xy"', b"\\/")
+    hiding = {b"\\u003", b"\\u005", b"\\u006", b"\\u007", b"\\u002d", b"\\u002D", b"\\u002f", b"\\u002F"}
+    assert set(texts.escapes) == hiding
+    assert picks.texts_of(frozenset({b'"a\\"b"'}), sample).escapes == (b"\\u00",)
+    assert picks.texts_of(frozenset({b'"web"'}), b"").escapes == (b"\\u00",)
+
+
+def test_a_file_with_too_many_is_left_to_a_full_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As soon as there is more than is worth holding."""
+    monkeypatch.setattr(linesearch, "MOST_BYTES", 100)
+    path = tmp_path / "log"
+    path.write_bytes(b"needle\n" * 14)
+    assert lines_of(path) == [b"needle\n"] * 14
+    path.write_bytes(b"needle\n" * 15)
+    assert lines_of(path) is None
+
+
+def test_a_file_cut_short_while_it_is_read_gives_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The helpers die of it; nothing is concluded from what they had not seen."""
+    path = tmp_path / "log"
+    path.write_bytes(HAY * 1000 + b"needle\n")
+    search = linesearch.Finder.lines
+
+    def cut(finder: linesearch.Finder, start: int, end: int) -> list[tuple[int, int]]:
+        os.truncate(path, 10)
+        return search(finder, start, end)
+
+    monkeypatch.setattr(linesearch.Finder, "lines", cut)
+    assert lines_of(path) is None
+
+
+def test_a_search_that_is_closed_leaves_no_process(tmp_path: Path) -> None:
+    """Neither running nor to be waited for."""
+    path = tmp_path / "log"
+    path.write_bytes(HAY * 10)
+    LineSearch([(str(path), NEEDLE)]).close()
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_where_no_process_can_be_made_everything_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no reason to fail, nor to find nothing."""
+
+    def refuse() -> int:
+        raise BlockingIOError
+
+    monkeypatch.setattr(os, "fork", refuse)
+    path = tmp_path / "log"
+    path.write_bytes(b"needle\n")
+    assert lines_of(path) is None
