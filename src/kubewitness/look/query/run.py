@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from kubewitness.event.fields import by_column, by_path
 from kubewitness.look.query.account import Account
-from kubewitness.look.query.lockdown import QueryError, check_select, engine_errors, locked, seal, tidy
+from kubewitness.look.query.lockdown import MEMORY_BYTES, QueryError, check_select, engine_errors, locked, seal, tidy
 from kubewitness.look.query.plain_sql import columns_compared, columns_selected
 from kubewitness.look.query.relation import ENVELOPE, LINE_BYTES, WIRE_PATHS, Key, Relation
 from kubewitness.look.query.relation_names import (
@@ -57,7 +57,6 @@ if TYPE_CHECKING:
 Weights = Mapping[str, tuple[str, str]]
 """Numbers by name: SQL over the raw line (`json`, `requestObject`, `responseObject`), and over columns of a store."""
 NO_WEIGHTS: Weights = MappingProxyType({})
-MEMORY_BYTES = 384 << 20  # for tables and sorting, which spill beyond it; buffers for parsing come on top
 _FETCH_ROWS = 4096
 
 

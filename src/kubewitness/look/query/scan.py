@@ -137,7 +137,8 @@ class Scan:
 
     def _fill(self, select: str) -> None:
         """Put rows into `hits`; the first ones make it."""
-        self.connection.execute(f"{'INSERT INTO hits' if self._has_table else 'CREATE OR REPLACE TABLE hits AS'} {select}")
+        into = "INSERT INTO hits" if self._has_table else "CREATE OR REPLACE TABLE hits AS"
+        self.connection.execute(f"{into} {select}")
         self._has_table = True
 
     def _read_input(self, one: Input, account: FileAccount) -> None:
