@@ -26,7 +26,7 @@ from kubewitness.look.query.account import FileAccount
 from kubewitness.look.query.lockdown import engine
 from kubewitness.look.query.relation import Key, Reading, Relation
 from kubewitness.look.query.relation_names import every_name, identifier, rows_read
-from kubewitness.look.query.scan_blocks import BLOCK_BYTES, LONG_LINE_BYTES, SHORT_LINE_BYTES, Block, BlockFiles, blocks
+from kubewitness.look.query.scan_blocks import LONG_LINE_BYTES, SHORT_LINE_BYTES, Block, BlockFiles, blocks
 from kubewitness.look.query.scan_lengths import LENGTHS, MOST_IN_PLACE_BYTES, Measure
 from kubewitness.look.query.scan_lines import Line, count_lines, pick, regions
 from kubewitness.look.query.source import Input
@@ -41,10 +41,11 @@ _BODIES = frozenset({"requestObject", "responseObject"})
 _SPACE = b" \t\r\n\v\f"
 _TOO_LONG = "maximum_object_size"
 _LONG_FILE_BYTES = 32 << 20
+_BATCH_BYTES = 32 << 20
 _BLOCK_OPTIONS = ""
 # the engine's threads share a file buffer by buffer, of twice this size: 32 MiB would be a block for one thread alone
 _IN_PLACE = f", maximum_object_size={4 << 20}"
-_SHORT_LINES = f", maximum_object_size={SHORT_LINE_BYTES}"
+_SHORT_LINES = f", maximum_object_size={2 * SHORT_LINE_BYTES}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,7 +330,7 @@ class Scan:
                 continue
             batch.append(x)
             size += len(x.line)
-            if size >= BLOCK_BYTES:
+            if size >= _BATCH_BYTES:
                 self._insert_batch(batch, one, account)
                 batch, size = [], 0
         if batch:
@@ -500,7 +501,7 @@ def _batches(lines: list[tuple[int, bytes]]) -> Iterator[list[tuple[int, bytes]]
     for line in lines:
         batch.append(line)
         size += len(line[1])
-        if size >= BLOCK_BYTES:
+        if size >= _BATCH_BYTES:
             yield batch
             batch, size = [], 0
     if batch:

@@ -10,10 +10,12 @@ import queue
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from kubewitness._kit.opening import CHUNK_BYTES, TornError
 
-BLOCK_BYTES = 32 << 20  # each costs the engine some 15 ms to begin with
+_FIRST_BLOCK_BYTES = 8 << 20  # while it is filled the engine has nothing to do; each next one is twice as large
+_MOST_BLOCK_BYTES = 96 << 20  # each costs the engine some 15 ms to begin with
 LONG_LINE_BYTES = 24 << 20  # DuckDB's buffer is 32 MiB, and a block may begin with the rest of a line
 SHORT_LINE_BYTES = 1 << 20  # a chunk, at least: what stands within one is not measured
 _FILES = 2
@@ -36,13 +38,16 @@ class BlockFiles:
 
     def write(self, fd: int, pieces: Iterable[bytes]) -> None:
         """Make these bytes the content of a file."""
-        at = 0
+        os.ftruncate(fd, self.append(fd, 0, pieces))
+
+    def append(self, fd: int, at: int, pieces: Iterable[bytes]) -> int:
+        """Put these bytes at this place of a file; give where they end."""
         for piece in pieces:
             view = memoryview(piece)
             while view:
                 written = os.pwrite(fd, view, at)
                 at, view = at + written, view[written:]
-        os.ftruncate(fd, at)
+        return at
 
     def read(self, fd: int) -> Iterator[bytes]:
         """Give the content of a file in chunks."""
@@ -98,37 +103,56 @@ def blocks(chunks: Iterable[bytes], files: BlockFiles) -> Iterator[Block]:
 def _cut(
     chunks: Iterable[bytes], free: "queue.Queue[int]", files: BlockFiles, stopped: threading.Event
 ) -> Iterator[Block]:
-    offset, line = 0, 1
-    for pieces in _pieces(chunks):
-        length, lines = sum(map(len, pieces)), sum(piece.count(b"\n") for piece in pieces)
-        if lines <= 1 and length > LONG_LINE_BYTES:
-            yield Block(offset, line, lines, long_line=b"".join(pieces))
-        else:
+    offset, line, fd, wanted = 0, 1, -1, _FIRST_BLOCK_BYTES
+    length = lines = 0
+    is_short = True
+    error: TornError | OSError | None = None
+    runs = _runs(chunks)
+    while True:
+        try:
+            run = next(runs, None)
+        except (TornError, OSError) as exc:  # what was read before it is given first
+            run, error = None, exc
+        is_over = run is None or run.is_one_long
+        if length and (is_over or length >= wanted):
+            os.ftruncate(fd, length)
+            yield Block(offset, line, lines, fd, has_short_lines=is_short)
+            offset, line, length, lines, is_short = offset + length, line + lines, 0, 0, True
+            wanted = min(2 * wanted, _MOST_BLOCK_BYTES)
+        if run is None:
+            break
+        if run.is_one_long:
+            whole = b"".join(run.pieces)
+            yield Block(offset, line, run.lines, long_line=whole)
+            offset, line = offset + len(whole), line + run.lines
+            continue
+        if not length:
             fd = free.get()
-            if stopped.is_set():
-                return
-            has_end = pieces[-1].endswith(b"\n")
-            files.write(fd, pieces if has_end else [*pieces, b"\n"])  # without it the engine gives the last line first
-            yield Block(offset, line, lines, fd, has_short_lines=_are_short(pieces))
-        offset, line = offset + length, line + lines
+        if stopped.is_set():
+            return
+        length = files.append(fd, length, run.pieces)
+        lines += run.lines
+        is_short = is_short and run.longest <= SHORT_LINE_BYTES
+    if error is not None:
+        raise error
 
 
-def _are_short(pieces: Iterable[bytes]) -> bool:
-    """Say whether no line can be long: one that is would leave little room for line ends between two of its own."""
-    since = 0
-    for piece in pieces:
-        end = piece.find(b"\n")
-        if since + (len(piece) if end < 0 else end) > SHORT_LINE_BYTES or len(piece) > SHORT_LINE_BYTES:
-            return False
-        since = since + len(piece) if end < 0 else len(piece) - piece.rfind(b"\n")
-    return True
+class _Run(NamedTuple):
+    """Pieces of some whole lines, or of one long line."""
+
+    pieces: list[bytes]
+    lines: int
+    longest: int
+    """No line is longer."""
+
+    @property
+    def is_one_long(self) -> bool:
+        return self.lines <= 1 and self.longest > LONG_LINE_BYTES
 
 
-def _pieces(chunks: Iterable[bytes]) -> Iterator[list[bytes]]:
-    """Give the pieces of some whole lines, or of one long line. What was read before an error is given first."""
-    ready: list[bytes] = []  # whole lines
+def _runs(chunks: Iterable[bytes]) -> Iterator[_Run]:
     begun: list[bytes] = []  # a line whose end has not come
-    ready_bytes = begun_bytes = 0
+    begun_bytes = 0
     error: TornError | OSError | None = None
     stream = iter(chunks)
     while True:
@@ -145,25 +169,19 @@ def _pieces(chunks: Iterable[bytes]) -> Iterator[list[bytes]]:
             begun_bytes += len(chunk)
             continue
         if begun_bytes + end > LONG_LINE_BYTES:
-            if ready:
-                yield ready
-            yield [*begun, chunk[:end]]
-            ready, ready_bytes, chunk = [], 0, chunk[end:]
-        else:
-            ready += begun
-            ready_bytes += begun_bytes
+            yield _Run([*begun, chunk[:end]], 1, begun_bytes + end)
+            begun, begun_bytes, chunk, end = [], 0, chunk[end:], 0
         cut = chunk.rfind(b"\n") + 1
         if cut:
-            ready.append(chunk[:cut])
-        ready_bytes += cut
-        begun, begun_bytes = [chunk[cut:]], len(chunk) - cut
-        if ready_bytes >= BLOCK_BYTES:
-            yield ready
-            ready, ready_bytes = [], 0
-    if begun_bytes > LONG_LINE_BYTES and ready:
-        yield ready
-        ready = []
-    if ready_bytes or begun_bytes:
-        yield [*ready, *begun]
+            whole = chunk[:cut]
+            yield _Run([*begun, whole], whole.count(b"\n"), max(begun_bytes + end, len(whole)))
+            begun, begun_bytes = [], 0
+        if cut < len(chunk):
+            begun.append(chunk[cut:])
+            begun_bytes += len(chunk) - cut
+    if begun_bytes:
+        # without its end the engine would give the last line first
+        is_long = begun_bytes > LONG_LINE_BYTES
+        yield _Run(begun if is_long else [*begun, b"\n"], 0, begun_bytes)
     if error is not None:
         raise error
