@@ -18,6 +18,7 @@ _FIRST_BLOCK_BYTES = 8 << 20  # while it is filled the engine has nothing to do;
 _MOST_BLOCK_BYTES = 96 << 20  # each costs the engine some 15 ms to begin with
 LONG_LINE_BYTES = 24 << 20  # DuckDB's buffer is 32 MiB, and a block may begin with the rest of a line
 SHORT_LINE_BYTES = 1 << 20  # a chunk, at least: what stands within one is not measured
+_SAMPLE_BYTES, _SAMPLE_LINES = 4096, 8
 _FILES = 2
 
 
@@ -36,11 +37,11 @@ class BlockFiles:
             os.close(fd)
         self.paths = {}
 
-    def write(self, fd: int, pieces: Iterable[bytes]) -> None:
+    def write(self, fd: int, pieces: Iterable[bytes | memoryview]) -> None:
         """Make these bytes the content of a file."""
         os.ftruncate(fd, self.append(fd, 0, pieces))
 
-    def append(self, fd: int, at: int, pieces: Iterable[bytes]) -> int:
+    def append(self, fd: int, at: int, pieces: Iterable[bytes | memoryview]) -> int:
         """Put these bytes at this place of a file; give where they end."""
         for piece in pieces:
             view = memoryview(piece)
@@ -140,7 +141,7 @@ def _cut(
 class _Run(NamedTuple):
     """Pieces of some whole lines, or of one long line."""
 
-    pieces: list[bytes]
+    pieces: list[bytes | memoryview]
     lines: int
     longest: int
     """No line is longer."""
@@ -151,7 +152,7 @@ class _Run(NamedTuple):
 
 
 def _runs(chunks: Iterable[bytes]) -> Iterator[_Run]:
-    begun: list[bytes] = []  # a line whose end has not come
+    begun: list[bytes | memoryview] = []  # a line whose end has not come
     begun_bytes = 0
     error: TornError | OSError | None = None
     stream = iter(chunks)
@@ -173,8 +174,7 @@ def _runs(chunks: Iterable[bytes]) -> Iterator[_Run]:
             begun, begun_bytes, chunk, end = [], 0, chunk[end:], 0
         cut = chunk.rfind(b"\n") + 1
         if cut:
-            whole = chunk[:cut]
-            yield _Run([*begun, whole], whole.count(b"\n"), max(begun_bytes + end, len(whole)))
+            yield _Run([*begun, memoryview(chunk)[:cut]], _count_ends(chunk), max(begun_bytes + end, cut))
             begun, begun_bytes = [], 0
         if cut < len(chunk):
             begun.append(chunk[cut:])
@@ -185,3 +185,14 @@ def _runs(chunks: Iterable[bytes]) -> Iterator[_Run]:
         yield _Run(begun if is_long else [*begun, b"\n"], 0, begun_bytes)
     if error is not None:
         raise error
+
+
+def _count_ends(chunk: bytes) -> int:
+    """Count line ends: where they are far apart, finding one after the other takes a third of the time of `count`."""
+    if chunk.count(b"\n", 0, _SAMPLE_BYTES) > _SAMPLE_LINES:
+        return chunk.count(b"\n")
+    count, at = 0, chunk.find(b"\n")
+    while at >= 0:
+        count += 1
+        at = chunk.find(b"\n", at + 1)
+    return count
