@@ -150,3 +150,28 @@ def test_a_reader_that_has_gone_is_no_loss(policy: str, tmp_path: Path) -> None:
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["1", "0"]
     assert "broken pipe" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("version", "code", "said"),
+    [
+        ("v1.36.2+rke2r1", 0, ""),
+        ("1.31.4-eks-2d5f260", 0, ""),
+        ("1.29", 2, "server version '1.29' is not known; known are 1.30 to 1.36"),
+        ("latest", 2, "server version 'latest': expected one such as 1.36"),
+    ],
+)
+def test_a_version_as_distributions_write_it(
+    policy: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    version: str,
+    code: int,
+    said: str,
+) -> None:
+    """A patch and a vendor's suffix are read over; what is not known is refused in one line."""
+    told(monkeypatch, DELETE)
+    assert main(["emit", "--server-version", version, policy]) == code
+    err = capfd.readouterr().err
+    assert said in err
+    assert "fault of kubewitness" not in err

@@ -86,8 +86,11 @@ def test_server_version(policy):
     """The older server refuses what the newer reads."""
     text = (HEAD + "- {level: Metadata, resources: [{group: '*'}]}\n- level: Metadata\n").encode()
     assert policy("check", "-", stdin=text).code == 0
-    older = policy("check", "--server-version", "1.35", "-", stdin=text)
-    assert (older.code, "kube-apiserver 1.35 refuses" in older.out) == (1, True)
+    for version in ("1.35", "v1.35.3+k3s1"):
+        older = policy("check", "--server-version", version, "-", stdin=text)
+        assert (older.code, "kube-apiserver 1.35 refuses" in older.out) == (1, True)
+    unknown = policy("check", "--server-version", "1.29", "-", stdin=text)
+    assert (unknown.code, "invalid choice: '1.29'" in unknown.err) == (2, True)
 
 
 def test_a_missing_file_is_unreadable_input(policy):

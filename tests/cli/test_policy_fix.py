@@ -52,6 +52,17 @@ def test_fix_is_idempotent_and_leaves_a_sound_file_alone(run, tmp_path):
     assert (again.code, again.err, path.read_bytes(), path.stat().st_ino) == (0, "", text, inode)
 
 
+@pytest.mark.parametrize("flags", [("--diff",), ("--fix", "--diff")])
+def test_a_difference_changes_no_file(run, tmp_path, flags):
+    """Whoever asks for a difference gets to read it before anything is changed, with --fix too."""
+    path = tmp_path / "policy.yaml"
+    path.write_text(BAD)
+    found = run(*flags, path)
+    assert (found.code, path.read_text()) == (1, BAD)
+    assert "-- level: metadata  # all" in found.out
+    assert "+- level: Metadata  # all" in found.out
+
+
 def test_a_link_is_followed(run, tmp_path):
     """What the link points to is written; the link stays one."""
     target, link = tmp_path / "real.yaml", tmp_path / "link.yaml"

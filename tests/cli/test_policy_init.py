@@ -73,6 +73,20 @@ def test_suggest(run, tmp_path):
     assert simulated["after"]["bytesPerDay"] <= 6.5e9
 
 
+def test_suggest_tells_what_nothing_can_be_held_to(run, tmp_path):
+    """A claim that the policy breaks already, and a log without events, are said; what holds is not."""
+    (tmp_path / "claims.yaml").write_text("claims: [no-secret-bodies, exec-visible]\n")
+    (tmp_path / "empty.log").touch()
+    common = ("policy", "suggest", "--policy", FULL_POLICY, "--must", str(tmp_path / "claims.yaml"))
+    result = run(*common, str(tmp_path / "empty.log"))
+    assert (result.code, result.lines) == (0, ["nothing found that would save 1 %"])
+    assert "full.yaml breaks 'secrets never above Metadata' as it is, so no change is held to that" in result.err
+    assert "no events were read: nothing to suggest from" in result.err
+    assert "pods/exec" not in result.err
+    found = json.loads(run(*common, str(tmp_path / "empty.log"), "-o", "json").out)
+    assert "secrets never above Metadata" in found["brokenAlready"]
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [("claims: 5", "a list `claims`"), ("claims: [no-such]", "no-such"), ("claims: [", "this is no YAML")],

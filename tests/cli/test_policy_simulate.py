@@ -140,6 +140,7 @@ def test_wrong_arguments(run, tmp_path):
     (tmp_path / "empty.log").write_text("")
     empty = run("policy", "simulate", policy("full"), str(tmp_path / "empty.log"))
     assert (empty.code, "no events were read" in empty.err) == (0, True)
+    assert empty.out.count("\n\n") == 1
 
 
 class _Page(HTMLParser):

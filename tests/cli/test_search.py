@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from kubewitness.cli import engine
+from kubewitness.look.query.prefilter import Picker
 from tests.event import damage
 
 
@@ -124,8 +126,10 @@ def test_a_misspelt_flag_gets_a_hint(run):
     assert result.err.count("\n") == 2
 
 
-def test_sql_can_be_shown(run, security_log):
-    """--show-sql prints the statement and asks nothing."""
+def test_sql_can_be_shown(run, security_log, monkeypatch):
+    """--show-sql prints the statement and asks nothing, nor does it look for lines."""
+    monkeypatch.setattr(engine, "_SMALL_BYTES", 0)
+    monkeypatch.setattr(Picker, "begin", None)
     result = run("search", "--verb", "delete", "--show-sql", security_log)
     assert result.code == 0
     assert "delete" in result.out

@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 
 from kubewitness.cli.main import main
 from kubewitness.policy.check import Mode, Profile, check
-from kubewitness.policy.load import SERVER_VERSIONS, read
+from kubewitness.policy.load import read
 from kubewitness.policy.prove.answer import TooHardError
 from kubewitness.policy.prove.claims import LIBRARY, parse_claims, prove
 from kubewitness.policy.prove.diff import Diff
 from kubewitness.policy.prove.minify import minify
 from kubewitness.policy.prove.shadow import dead_members, reachable
 from kubewitness.policy.repair.mend import mend
+from kubewitness.policy.versions import SERVER_VERSIONS
 from tests.policy.vectors import DATA, vectors
 
 QUICK = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))

@@ -49,7 +49,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "requests", metavar="REQS", nargs="*", help="files of requests in JSON lines; - (or none) is standard input"
     )
     parser.add_argument(
-        "--server-version", metavar="VERSION", default="1.36", help="defaults and checks of this kube-apiserver"
+        "--server-version",
+        metavar="VERSION",
+        default="1.36",
+        help="defaults and checks of this kube-apiserver, 1.30..1.36",
     )
     # thirty flags in the usage would hide the one line that matters
     parser.usage = f"{parser.prog} --audit-policy-file=FILE [--audit-...=VALUE] [REQS ...]"

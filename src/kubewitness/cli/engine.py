@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from kubewitness.look.query.find import Found
     from kubewitness.look.query.picks import Picks
     from kubewitness.look.query.prefilter import Picker
-    from kubewitness.look.query.run import Answer, Events, Weights
+    from kubewitness.look.query.run import Answer, Events, Made, Weights
 
 Stages: TypeAlias = Literal["latest", "all"]
 
@@ -104,13 +104,22 @@ class Log:
 
     def fraction(self) -> float | None:
         """How far the reading of the present question is, 0 to 1; None while nobody knows."""
+        if (searched := self._source.fraction_searched) is not None:
+            return min(searched, _NEARLY) or None
         total = sum(one.size_bytes for one in self._inputs)
         read = _bytes_read() - self._read_before - self._source.bytes_measured
         return max(self._source.fraction or 0, min(read / total, _NEARLY)) if total and read else None
 
-    def query(self, statement: str, *, stages: Stages | None = None, weights: "Weights | None" = None) -> Rows:
-        """Answer one SELECT over `events`, of which only what the flags mean is left; `weights`: see `Events.query`."""
-        return Rows(self._ask(statement, stages or self._stages, weights=weights))
+    def query(
+        self,
+        statement: str,
+        *,
+        stages: Stages | None = None,
+        weights: "Weights | None" = None,
+        made: "Made | None" = None,
+    ) -> Rows:
+        """Answer one SELECT over `events`, of which only what the flags mean is left; for more see `Events.query`."""
+        return Rows(self._ask(statement, stages or self._stages, weights=weights, made=made))
 
     def rows(self, columns: Sequence[str], limit: int | None = None) -> Iterable[tuple[Any, ...]]:
         """Give these columns of what the flags mean, in the order of time."""
@@ -234,6 +243,7 @@ class Log:
         condition: Condition | None = None,
         keeps_bytes: bool = False,
         weights: "Weights | None" = None,
+        made: "Made | None" = None,
     ) -> "Answer":
         from kubewitness.look.query.lockdown import QueryError
 
@@ -247,6 +257,7 @@ class Log:
                 stages=stages,
                 keeps_bytes=keeps_bytes,
                 weights=weights or {},
+                made=made or {},
                 filter_=None if self._source.checks_all and not self.is_store else condition.filter,
                 tests=_TESTED,
             )
@@ -260,7 +271,7 @@ class Log:
             answer.close()
             written = (self._condition.unknown, condition.unknown)
             again = self._condition if is_whole else msgspec.structs.replace(condition, written=written)
-            return self._ask(statement, stages, condition=again, keeps_bytes=keeps_bytes, weights=weights)
+            return self._ask(statement, stages, condition=again, keeps_bytes=keeps_bytes, weights=weights, made=made)
         if condition is self._condition:
             self._account = answer.account
         return answer
@@ -384,6 +395,12 @@ class _Source:
             self._events = Events(self.inputs, self._cluster, picker=self._picker)
             self._open(self._events)
         return self._events
+
+    @property
+    def fraction_searched(self) -> float | None:
+        """How far the search for lines is, 0 to 1; None when it is over, or there is none, or nobody knows."""
+        fraction = None if self._picker is None else self._picker.fraction
+        return None if fraction == 1 else fraction
 
     @property
     def fraction(self) -> float | None:

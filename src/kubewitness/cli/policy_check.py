@@ -59,7 +59,9 @@ def add_subcommand(subparsers: "argparse._SubParsersAction[argparse.ArgumentPars
         action="store_true",
         help="write each file anew with the findings mended that are shown and have a fix; - goes to standard output",
     )
-    parser.add_argument("--diff", action="store_true", help="show what --fix would write, as a unified difference")
+    parser.add_argument(
+        "--diff", action="store_true", help="show what --fix would write, as a unified difference, and write nothing"
+    )
     parser.add_argument(
         "--profile",
         choices=("default", "cis", "stig", "pci"),
@@ -116,12 +118,13 @@ def _fix(args: argparse.Namespace, one: "Callable[[bytes], Report]") -> int:
     for path in args.files:
         data = read_bytes(path)
         least = Severity(args.show)
-        mended = mend_file(path, data, one, args.server_version, least, shows_diff=args.diff, writes=args.fix)
+        writes = args.fix and not args.diff
+        mended = mend_file(path, data, one, args.server_version, least, shows_diff=args.diff, writes=writes)
         is_changed |= mended.data != data
         reports.append((path, mended.report))
     to_stdout = not args.diff and "-" not in args.files
     _print(_text(reports, args.server_version, args.show), sys.stdout if to_stdout else sys.stderr)
-    if args.diff and not args.fix and is_changed:
+    if args.diff and is_changed:
         return ExitCode.FINDINGS
     return _code(args, reports)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kubewitness.cli.errors import ExitCode, UserError
+from kubewitness.policy.versions import DEFAULT_SERVER_VERSION, SERVER_VERSIONS, VersionError, known_version
 
 if TYPE_CHECKING:
     from kubewitness.policy.load import Document
@@ -20,11 +21,20 @@ def add_version_argument(parser: argparse.ArgumentParser) -> None:
     """Add --server-version."""
     parser.add_argument(
         "--server-version",
-        choices=("1.30", "1.31", "1.32", "1.33", "1.34", "1.35", "1.36"),
-        default="1.36",
+        type=_version,
+        choices=SERVER_VERSIONS,
+        default=DEFAULT_SERVER_VERSION,
         metavar="1.30..1.36",
         help='whose rules and resources hold; 1.35 and older refuse group: "*" (default: %(default)s)',
     )
+
+
+def _version(text: str) -> str:
+    """Give the version that holds for `v1.36.2+rke2r1`; one that is not known is left for argparse to refuse."""
+    try:
+        return known_version(text)
+    except VersionError:
+        return text
 
 
 def read_bytes(path: str) -> bytes:

@@ -3,10 +3,9 @@
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from kubewitness.cli.policy_traffic import bytes_text, change_text
+from kubewitness.cli.policy_traffic import SHORT_S, bytes_text, change_text, short
 from kubewitness.cli.render.choose import write_rows
 from kubewitness.cli.render.output import Output
 from kubewitness.cli.render.printable import cell, fit, printable
@@ -22,7 +21,6 @@ from kubewitness.policy.workshop.tally import Side, Tally, resource_of, rule_of,
 if TYPE_CHECKING:
     from kubewitness.policy.load import Document
 
-_SHORT_S = 3600
 _EFFECTS = (Effect.KEPT, Effect.RAISED, Effect.LOWERED, Effect.DROPPED, Effect.ADDED)
 _UNSEEN_SHOWN = 6
 
@@ -163,9 +161,8 @@ def _notes(args: argparse.Namespace, simulation: Simulation) -> Iterator[str]:
             "requests that the recording policy left out are not in this log and not in these numbers"
             + ("" if args.baseline else "; give that policy as --baseline to see which")
         )
-    if 0 < simulation.traffic.seconds < _SHORT_S:
-        length = timedelta(seconds=round(simulation.traffic.seconds))
-        yield f"the log is only {length} long (h:mm:ss): numbers a day are a rough guess"
+    if 0 < simulation.traffic.seconds < SHORT_S:
+        yield short(simulation.traffic.seconds)
 
 
 # --- a screen
@@ -175,12 +172,13 @@ def write_text(report: Report, output: Output, limit: int) -> None:
     """Write the report for a terminal."""
     for line in _head(report, output):
         output.write(line + "\n")
-    output.write("\n")
-    _write_table("RULE", _rule_rows(report), output)
-    output.write("\n")
-    _write_table("USER", [(_user(user), one) for user, one in report.by_user.items()], output, limit)
-    output.write("\n")
-    _write_table("RESOURCE", list(report.by_resource.items()), output, limit)
+    if report.by_rule:
+        output.write("\n")
+        _write_table("RULE", _rule_rows(report), output)
+        output.write("\n")
+        _write_table("USER", [(_user(user), one) for user, one in report.by_user.items()], output, limit)
+        output.write("\n")
+        _write_table("RESOURCE", list(report.by_resource.items()), output, limit)
     for line in _unknown_lines(report):
         output.write(f"{printable(line)}\n")
 

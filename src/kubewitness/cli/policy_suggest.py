@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from kubewitness.cli.errors import ExitCode, UserError
 from kubewitness.cli.policy_coverage import shipped_techniques
 from kubewitness.cli.policy_files import accepted, add_version_argument, read_bytes
-from kubewitness.cli.policy_traffic import bytes_text, count_traffic, not_negative, number_of
+from kubewitness.cli.policy_traffic import SHORT_S, bytes_text, count_traffic, not_negative, number_of, short
 from kubewitness.cli.render.folded import folded
 from kubewitness.cli.render.printable import printable
 from kubewitness.cli.render.values import json_text
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     from kubewitness.cli.answer import say
     from kubewitness.cli.engine import open_log
     from kubewitness.policy.prove.answer import TooHardError
-    from kubewitness.policy.workshop.suggest import INTEREST, Judge, candidates, plan
+    from kubewitness.policy.workshop.suggest import INTEREST, Judge, broken_by, candidates, plan
 
     document = accepted(args.policy, args.server_version)
     policy = document.policy
@@ -80,10 +80,13 @@ def run(args: argparse.Namespace) -> int:
     with open_log(args, stages="all") as log:
         traffic = count_traffic(log, [policy, INTEREST])
         code = tell(log.facts().reports, is_verbose=args.verbose, shows_damage=args.show_damage)
+    if not traffic.events:
+        say("no events were read: nothing to suggest from")
     if budget is not None and not traffic.seconds:
         raise UserError("the log has no length in time, so nothing can be said about a day", ExitCode.INCOMPLETE)
     techniques = shipped_techniques()
     try:
+        broken = broken_by(policy, claims)
         judge = Judge(policy, traffic, techniques)
         found = [judge.judge(one, claims) for one in candidates(policy, traffic)]
         found.sort(key=lambda one: (not one.is_harmless, -one.saved))
@@ -92,7 +95,11 @@ def run(args: argparse.Namespace) -> int:
         planned = plan(policy, traffic, techniques, claims, limit) if wants_plan else None
     except TooHardError as error:
         raise UserError(str(error), ExitCode.INCOMPLETE) from error
-    _print(args, [one for one in found if one.saved > 0], planned, traffic, budget)
+    for claim in broken:
+        say(f"{args.policy} breaks {claim!r} as it is, so no change is held to that; policy prove shows how")
+    if planned is not None and 0 < traffic.seconds < SHORT_S:
+        say(short(traffic.seconds))
+    _print(args, [one for one in found if one.saved > 0], planned, traffic, budget, broken)
     is_missed = planned is not None and limit is not None and planned.after.size > limit
     if is_missed and args.output == "yaml":
         say("no plan of harmless changes meets the budget; this is as far as they go")
@@ -127,10 +134,11 @@ def _print(
     planned: "Plan | None",
     traffic: "Traffic",
     budget: float | None,
+    broken: "Sequence[str]",
 ) -> None:
     shown = found[: args.limit or None]
     if args.output == "json":
-        sys.stdout.write(json_text(_json(found, planned, traffic, budget), indent=2) + "\n")
+        sys.stdout.write(json_text(_json(found, planned, traffic, budget, broken), indent=2) + "\n")
     elif args.output == "yaml" and planned is not None:
         from kubewitness.cli.policy_prove import policy_yaml
 
@@ -165,7 +173,8 @@ def _plan(planned: "Plan", traffic: "Traffic", budget: float | None) -> None:
     _line("")
     if budget is not None:
         verdict = "meets" if planned.after.size * _DAY_S / traffic.seconds <= budget else "does not meet"
-        _line(f"A plan of {len(planned.steps)} harmless changes {verdict} {bytes_text(budget)} a day:")
+        what = f"A plan of {len(planned.steps)} harmless changes" if planned.steps else "The policy as it is"
+        _line(f"{what} {verdict} {bytes_text(budget)} a day:")
     _line(f"  now {daily(planned.before.size)}")
     for one in planned.steps:
         _line(f"  -{one.share:.1%}  {one.candidate.text}")
@@ -173,7 +182,11 @@ def _plan(planned: "Plan", traffic: "Traffic", budget: float | None) -> None:
 
 
 def _json(
-    found: "Sequence[Suggestion]", planned: "Plan | None", traffic: "Traffic", budget: float | None
+    found: "Sequence[Suggestion]",
+    planned: "Plan | None",
+    traffic: "Traffic",
+    budget: float | None,
+    broken: "Sequence[str]",
 ) -> dict[str, object]:
     def entry(one: "Suggestion") -> dict[str, object]:
         return {
@@ -184,7 +197,11 @@ def _json(
             "brokenClaims": list(one.broken),
         }
 
-    result: dict[str, object] = {"seconds": traffic.seconds, "suggestions": [entry(one) for one in found]}
+    result: dict[str, object] = {
+        "seconds": traffic.seconds,
+        "brokenAlready": list(broken),
+        "suggestions": [entry(one) for one in found],
+    }
     if planned is not None and traffic.seconds:
         per_day = _DAY_S / traffic.seconds
         result["plan"] = {

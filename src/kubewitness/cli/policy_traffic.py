@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 from kubewitness.cli.errors import UserError
 from kubewitness.cli.progress import Progress
 
+SHORT_S = 3600
+"""A log that is shorter tells little about a day."""
+
 if TYPE_CHECKING:
     from kubewitness.cli.engine import Log
     from kubewitness.policy.shapes import Traffic
@@ -15,12 +18,14 @@ if TYPE_CHECKING:
 
 def count_traffic(log: "Log", policies: Sequence["Policy"]) -> "Traffic":
     """Count the shapes of a log in one pass."""
-    from kubewitness.look.query.shape_sql import shape_sql, traffic_of, weights_of
+    from kubewitness.look.query.shape_sql import made_of, shape_sql, traffic_of, weights_of
     from kubewitness.policy.shapes import interest_of
 
     interest = interest_of(policies)
     with Progress("reading", log.fraction) as progress:
-        rows = list(log.query(shape_sql(interest, is_store=log.is_store), stages="all", weights=weights_of(interest)))
+        statement = shape_sql(interest, is_store=log.is_store, is_made=not log.is_store)
+        made = None if log.is_store else made_of(interest)
+        rows = list(log.query(statement, stages="all", weights=weights_of(interest), made=made))
         progress.stop()
     return traffic_of(rows, interest)
 
@@ -50,6 +55,13 @@ def number_of(text: str) -> float:
     base = 1024 if prefix.endswith("i") else 1000
     power = "kMGT".index(prefix[0].replace("K", "k")) + 1 if prefix else 0
     return float(found[1]) * float(base**power)
+
+
+def short(seconds: float) -> str:
+    """Say how short a log is."""
+    from datetime import timedelta
+
+    return f"the log is only {timedelta(seconds=round(seconds))} long (h:mm:ss): numbers a day are a rough guess"
 
 
 def bytes_text(size: float) -> str:

@@ -9,8 +9,10 @@ import argparse
 import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
+
+import msgspec
 
 from kubewitness.cli.answer import conclude, counted, say
 from kubewitness.cli.engine import Log, open_log, select
@@ -113,7 +115,7 @@ def merged(requests: Iterable[Request]) -> Iterator[Entry]:
     for _, group in itertools.groupby(requests, _likeness):
         alike = list(group)
         if len({request.name for request in alike}) > _NAMES_TOLD:
-            yield Entry(replace(alike[0], name="*"), len(alike), alike[-1].received)
+            yield Entry(msgspec.structs.replace(alike[0], name="*"), len(alike), alike[-1].received)
             continue
         for _, same in itertools.groupby(alike, lambda request: request.name):
             first, *rest = same

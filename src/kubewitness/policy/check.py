@@ -14,7 +14,8 @@ from kubewitness.policy.builtin import Resource
 from kubewitness.policy.catalogue import Catalogue
 from kubewitness.policy.checks_refused import refusal
 from kubewitness.policy.findings import CHECKS, CODES, Code, Context, Finding, Mode, Profile, Severity
-from kubewitness.policy.load import DEFAULT_SERVER_VERSION, Document, read
+from kubewitness.policy.load import Document, read
+from kubewitness.policy.versions import DEFAULT_SERVER_VERSION, known_version
 
 __all__ = ["CODES", "Code", "Finding", "Mode", "Profile", "Report", "Severity", "check"]
 
@@ -53,7 +54,8 @@ def check(
     mode: Mode = Mode.BATCH,
     custom: Iterable[Resource] = (),
 ) -> Report:
-    """Check a policy file. Never raises for any input."""
+    """Check a policy file. Never raises for any input but VersionError for a version."""
+    server_version = known_version(server_version)
     document = read(text, server_version)
     findings = list(refusal(document))
     if document.raw is not None:

@@ -22,10 +22,8 @@ from kubewitness.policy.gotext import quote
 from kubewitness.policy.tree import GoError, Kind, Mark, Value
 from kubewitness.policy.types import GroupResources, Policy, PolicyRule
 from kubewitness.policy.validate import Invalid, RawGroupResources, RawPolicy, RawRule, aggregate, validate
+from kubewitness.policy.versions import DEFAULT_SERVER_VERSION, known_version
 
-SERVER_VERSIONS = ("1.30", "1.31", "1.32", "1.33", "1.34", "1.35", "1.36")
-"""Those whose behaviour is known, oldest first; the catalogue of resources covers the same."""
-DEFAULT_SERVER_VERSION = "1.36"
 _GROUP, _INTERNAL = "audit.k8s.io", "__internal"
 _SCHEME = 'in scheme "k8s.io/apiserver/pkg/audit/scheme.go:30"'
 _V1_TYPES = {
@@ -82,9 +80,8 @@ def load(text: str | bytes, server_version: str = DEFAULT_SERVER_VERSION) -> Pol
 
 
 def read(text: str | bytes, server_version: str = DEFAULT_SERVER_VERSION) -> Document:
-    """Read a policy file and tell everything about it. Never raises for any input."""
-    if server_version not in SERVER_VERSIONS:
-        raise ValueError(f"server version {server_version!r} is not known; known are {', '.join(SERVER_VERSIONS)}")
+    """Read a policy file and tell everything about it. Never raises for any input but VersionError for a version."""
+    server_version = known_version(server_version)
     data = _encode(text) if isinstance(text, str) else text
     is_json = _is_json(data)
     try:

@@ -1,11 +1,12 @@
 """Lines found by processes of our own: none is lost, and what goes wrong with them is not taken for an answer."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
-from kubewitness.look.query import linesearch, picks
+from kubewitness.look.query import linesearch, picks, ripgrep
 from kubewitness.look.query.linesearch import LineSearch, Texts
 
 NEEDLE = Texts((b"needle",), (b"\\u00",))
@@ -117,3 +118,31 @@ def test_where_no_process_can_be_made_everything_is_read(tmp_path: Path, monkeyp
     path = tmp_path / "log"
     path.write_bytes(b"needle\n")
     assert lines_of(path) is None
+
+
+def test_how_far_it_is(tmp_path: Path) -> None:
+    """It goes from nothing to everything, and is over when it is closed."""
+    path = tmp_path / "log"
+    path.write_bytes(HAY * 1000)
+    search = LineSearch([(str(path), NEEDLE)])
+    before = search.fraction
+    assert search.result() == [[]]
+    assert 0 <= before <= search.fraction == 1
+    search.close()
+    assert search.fraction == 1
+
+
+def test_it_works_for_who_ignores_the_ends_of_processes(tmp_path: Path) -> None:
+    """A parent may hand that down; then nobody can be waited for."""
+    path = tmp_path / "log"
+    path.write_bytes(HAY + b"needle\n")
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        assert lines_of(path) == [b"needle\n"]
+        LineSearch([(str(path), NEEDLE)]).close()
+        program = ripgrep.which("rg")
+        if program is not None:
+            with pytest.raises(ripgrep.RgError):
+                ripgrep.Rg(program, str(path), [b"needle"]).lines()
+    finally:
+        signal.signal(signal.SIGCHLD, before)

@@ -116,12 +116,12 @@ def test_a_file_that_grows_is_measured_again(tmp_path: Path) -> None:
         connection.execute("CREATE TABLE hits AS SELECT 0 AS _part FROM range(3)")
         with Measure(str(source), fd) as measure:
             measure._thread.join()
-            assert not measure.keep(connection, f"/proc/self/fd/{fd}", 0, 3)
+            assert not measure.keep(connection, 0, 3)
             source.write_bytes(b"{}\n{ }\n{  }\n{   }\n")
-            assert measure.keep(connection, f"/proc/self/fd/{fd}", 0, 3)
+            assert measure.keep(connection, 0, 3)
         assert connection.execute("SELECT * FROM lengths").fetchall() == [(0, 3), (1, 4), (2, 5)]
         with Measure(str(tmp_path / "gone"), fd) as measure:
-            assert not measure.keep(connection, f"/proc/self/fd/{fd}", 0, 1)
+            assert not measure.keep(connection, 0, 1)
     os.close(fd)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from kubewitness.event.types import Event
 from kubewitness.look.query.run import open_events
-from kubewitness.look.query.shape_sql import WEIGHTS, shape_sql, traffic_of, weights_of
+from kubewitness.look.query.shape_sql import WEIGHTS, made_of, shape_sql, traffic_of, weights_of
 from kubewitness.look.query.store import open_store
 from kubewitness.policy.evaluate import compile_policy
 from kubewitness.policy.load import load
@@ -35,7 +35,8 @@ def counted(source: str, *found: Policy) -> Traffic:
     """Count a log for these policies."""
     interest = interest_of(found)
     with open_events([source]) as log:
-        answer = log.query(shape_sql(interest), stages="all", weights=weights_of(interest))
+        made, weights = made_of(interest), weights_of(interest)
+        answer = log.query(shape_sql(interest, is_made=True), stages="all", weights=weights, made=made)
         return traffic_of(list(answer), interest)
 
 
@@ -175,6 +176,10 @@ def test_a_store_weighs_nearly_the_same(name, tmp_path):
     with open_store(str(tmp_path / "data")) as log:
         answer = log.query(shape_sql(interest, is_store=True), stages="all", weights=weights_of(interest))
         stored = traffic_of(list(answer), interest)
+
+        statement = shape_sql(interest, is_store=True, is_made=True)
+        again = log.query(statement, stages="all", weights=weights_of(interest), made=made_of(interest))
+        assert traffic_of(list(again), interest) == stored
 
     def known(traffic: Traffic) -> Counter[object]:
         found: Counter[object] = Counter()

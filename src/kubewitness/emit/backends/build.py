@@ -33,6 +33,7 @@ from kubewitness.event.flow import Backend
 from kubewitness.policy.gotext import quote
 from kubewitness.policy.load import PolicyError, load
 from kubewitness.policy.types import Policy
+from kubewitness.policy.versions import VersionError
 
 _MICROSECOND_NS = 1_000
 WEBHOOK_IN_FLIGHT_MAX = 128
@@ -64,6 +65,8 @@ def load_policy(values: Values) -> Policy | None:
         return load(text, values.server_version)
     except PolicyError as exc:
         raise StartError(f"loading audit policy file: {exc}: from file {path}") from exc
+    except VersionError as exc:
+        raise StartError(str(exc)) from exc
 
 
 def log_backend(values: Values, metrics: Metrics, tell: Callable[[str], None]) -> Backend | None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from kubewitness.emit.backends.flagvalues import FlagError, Value, read_value
 from kubewitness.policy.gotext import general_float, quote
+from kubewitness.policy.versions import VersionError, major_and_minor
 
 MODES = ("batch", "blocking", "blocking-strict")
 FORMATS = ("legacy", "json")
@@ -87,12 +88,11 @@ class Rotation:
 
 
 def version_key(server_version: str) -> tuple[int, int]:
-    """Give `1.36.2` or `v1.36` as (1, 36). Raises FlagError."""
-    major, _, rest = server_version.removeprefix("v").partition(".")
-    minor = rest.partition(".")[0]
-    if not (major.isdecimal() and minor.isdecimal()):
-        raise FlagError(f"server version {server_version!r}: expected one such as 1.36")
-    return int(major), int(minor)
+    """Give `1.36`, `v1.36.2` or `v1.36.2+rke2r1` as (1, 36). Raises FlagError."""
+    try:
+        return major_and_minor(server_version)
+    except VersionError as exc:
+        raise FlagError(str(exc)) from exc
 
 
 def _plugin(name: str) -> str:

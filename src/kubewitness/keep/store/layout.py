@@ -22,18 +22,18 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from kubewitness._kit.files import DiskDirectory, read_whole, write_whole
-from kubewitness.keep.seal.note import VerifierKey, is_key_name, parse_verifier_key
-from kubewitness.keep.store.dedupe import KEY_BYTES
 from kubewitness.keep.store.errors import DamagedError
 
 if TYPE_CHECKING:
     from kubewitness.keep.seal.ed25519 import Ed25519Signer
+    from kubewitness.keep.seal.note import VerifierKey
 
 LOGS = "logs"
 CLUSTER_FILE = "cluster.json"
 IDENTITY_FILE = "identity.key"
 SIGN_SUFFIX = ".sign"
 VERIFY_SUFFIX = ".vkey"
+IDENTITY_KEY_BYTES = 32
 VERSION = 1
 ORIGIN_PREFIX = "kubewitness.io/log/"
 OWN_PREFIX = "_"
@@ -56,6 +56,8 @@ def cluster_dir(cluster: str) -> str:
 
 def origin_of(cluster: str) -> str:
     """Name a new log: after the cluster where that can be a key's name, else after its directory."""
+    from kubewitness.keep.seal.note import is_key_name
+
     can_be_shown = cluster.isascii() and cluster.isprintable() and is_key_name(cluster) and "/" not in cluster
     return ORIGIN_PREFIX + (cluster if can_be_shown and len(cluster) <= 100 else cluster_dir(cluster))
 
@@ -137,14 +139,14 @@ class KeyDir:
         """Give the key of identities, made if there is none. Raises DamagedError, OSError."""
         with self._enter() as keys:
             if IDENTITY_FILE not in keys.names():
-                write_whole(keys, IDENTITY_FILE, os.urandom(KEY_BYTES).hex().encode() + b"\n")
+                write_whole(keys, IDENTITY_FILE, os.urandom(IDENTITY_KEY_BYTES).hex().encode() + b"\n")
             text = read_whole(keys, IDENTITY_FILE).decode("ascii", "replace").strip()
         try:
             key = bytes.fromhex(text)
         except ValueError:
             key = b""
-        if len(key) < KEY_BYTES:
-            raise DamagedError(f"{self.path / IDENTITY_FILE}: not {KEY_BYTES} bytes in hexadecimal")
+        if len(key) < IDENTITY_KEY_BYTES:
+            raise DamagedError(f"{self.path / IDENTITY_FILE}: not {IDENTITY_KEY_BYTES} bytes in hexadecimal")
         return key
 
     def signers(self, meta: ClusterMeta) -> "list[Ed25519Signer]":
@@ -173,7 +175,7 @@ class KeyDir:
             self._write(keys, cluster_dir(meta.cluster), [new, *old[:keep]])
         return new
 
-    def verifiers(self, cluster: str) -> list[VerifierKey]:
+    def verifiers(self, cluster: str) -> "list[VerifierKey]":
         """Give the public keys of a log, newest first. Raises NoteError, FileNotFoundError."""
         with DiskDirectory.at(self.path) as keys:
             return _read_published(keys, cluster_dir(cluster))
@@ -197,6 +199,8 @@ class KeyDir:
             write_whole(keys, name + VERIFY_SUFFIX, "".join(f"{key}\n" for key in wanted).encode())
 
 
-def _read_published(keys: DiskDirectory, name: str) -> list[VerifierKey]:
+def _read_published(keys: DiskDirectory, name: str) -> "list[VerifierKey]":
     text = read_whole(keys, name + VERIFY_SUFFIX).decode("utf-8", "replace")
+    from kubewitness.keep.seal.note import parse_verifier_key
+
     return [parse_verifier_key(line) for line in text.splitlines() if line.strip()]

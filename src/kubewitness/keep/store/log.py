@@ -15,6 +15,7 @@ import msgspec
 from kubewitness._kit.files import Directory, Lock
 from kubewitness.keep.seal.leaf import SEED_BYTES, Kept
 from kubewitness.keep.seal.leaf_secret import Secret
+from kubewitness.keep.store import scan
 from kubewitness.keep.store.append import SEGMENT_BYTES, SegmentWriter
 from kubewitness.keep.store.dedupe import Known, Window
 from kubewitness.keep.store.errors import DamagedError, LockedError, UnavailableError
@@ -22,7 +23,7 @@ from kubewitness.keep.store.reader import Lost, read_blocks
 from kubewitness.keep.store.recover import Recovered, recover
 from kubewitness.keep.store.segment import Block, Commit
 
-SEGMENTS = "segments"
+SEGMENTS = scan.SEGMENTS
 LOCK = "lock"
 BLOCK_BYTES = 8 << 20  # some 1 MB compressed; what is bigger takes many times as long to sync
 MAX_SEEN = 65_536  # indexes of what came again that wait for a block to be noted in

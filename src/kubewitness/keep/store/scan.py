@@ -22,6 +22,9 @@ from kubewitness.keep.store.segment import (
 ReadAt = Callable[[int, int], bytes]
 """Gives so many bytes from an offset; fewer where the file ends."""
 
+SEGMENTS = "segments"
+"""The directory of them in a log."""
+
 _NAME = re.compile(r"([0-9]{20})\.zst")
 _SEARCH_BYTES = 1 << 22
 

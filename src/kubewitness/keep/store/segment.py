@@ -12,8 +12,6 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import zstandard
-
 from kubewitness.keep.seal.leaf import HASH_BYTES, LEAF_BYTES, SALT_BYTES, SEED_BYTES, Kept, Removed, Tombstone
 from kubewitness.keep.seal.leaf_cut import Group, State
 from kubewitness.keep.seal.leaf_secret import Secret
@@ -92,6 +90,8 @@ def encode_block(block: Block, level: int = HOT_LEVEL) -> bytes:
     evidence = [_encode_commit(commit, lines) for commit in block.commits]
     lines.append(b"")
     text = b"\n".join(lines)
+    import zstandard
+
     frame = zstandard.ZstdCompressor(level=level, write_checksum=True, write_content_size=True).compress(text)
     return _enclose(EVENTS, block.first, len(lines) - 1, b"".join(evidence), frame, len(text), len(block.commits))
 
@@ -185,6 +185,8 @@ def is_sound(data: bytes, start: Start) -> bool:
 
 def decode_block(data: bytes) -> Block:
     """Read a whole block of Events. Raises DamagedError."""
+    import zstandard
+
     start = read_start(data)
     if start is None or start.kind != EVENTS:
         raise DamagedError("no block of Events begins here")
@@ -197,6 +199,8 @@ def decode_block(data: bytes) -> Block:
 
 
 def _decode(data: bytes, start: Start) -> Block:
+    import zstandard
+
     frame_at = start.length - start.frame_bytes
     frame = memoryview(data)[frame_at:]
     # a frame that claims more than the block says is not unpacked at all

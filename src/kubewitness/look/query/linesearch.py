@@ -8,6 +8,7 @@ Python searches. Processes, because Python lets one thread at a time run, and be
 short kills who reads it: a helper, then, and the answer is that nothing could be found out.
 """
 
+import contextlib
 import ctypes
 import mmap
 import os
@@ -96,9 +97,9 @@ class Finder:
             start = hit + len(text)
 
 
-def speed(sample: bytearray, text: bytes) -> float:
+def speed(sample: bytearray, texts: Texts) -> float:
     """Give the bytes a second that one processor looks through here, at best."""
-    finder = Finder(sample, Texts((text,), ()))
+    finder = Finder(sample, texts)
     best = float("inf")
     for _ in range(3):
         began = time.perf_counter()
@@ -126,10 +127,10 @@ class LineSearch:
         sizes = [os.stat(path).st_size for path, _ in files]  # noqa: PTH116 - pathlib costs start-up
         self._piece_bytes = max(PIECE_BYTES, sum(sizes) // _MOST_PIECES)
         pieces = [(number, at) for number, size in enumerate(sizes) for at in range(0, size, self._piece_bytes)]
-        self._places = _shared(pieces)
+        self._places: int | None = _shared(pieces)
+        self._places_bytes = 2 * _PLACE_BYTES * len(pieces)
         for _ in range(min(workers(), len(pieces))):
             self._fork()
-        os.close(self._places)
 
     def _fork(self) -> None:
         reading, writing = os.pipe()
@@ -148,16 +149,16 @@ class LineSearch:
             self._running[process] = reading
             return
         try:
-            self._help(parent, writing)
+            self._help(parent, writing, self._places or 0)
         finally:
             os._exit(0)  # whatever happened: the answer has its end, or has not
 
-    def _help(self, parent: int, answer: int) -> None:
+    def _help(self, parent: int, answer: int, places: int) -> None:
         """Search pieces until none is left or the program has gone, and say what was found."""
         held = [0] * len(self._files)
         found = [bytearray() for _ in self._files]
         open_file, window = -1, None
-        while (place := os.read(self._places, 2 * _PLACE_BYTES)) and os.getppid() == parent:
+        while (place := os.read(places, 2 * _PLACE_BYTES)) and os.getppid() == parent:
             number, at = (int.from_bytes(place[i : i + _PLACE_BYTES], "little") for i in (0, _PLACE_BYTES))
             if number != open_file:
                 open_file, window = number, _Window(*self._files[number])
@@ -182,21 +183,39 @@ class LineSearch:
                 for line in answer.removesuffix(_END).splitlines():
                     number, first, last = map(int, line.split())
                     found[number].append((first, last))
+            self._close_places()
             self._found = [
                 sorted(spans) if is_whole and sum(last - first for first, last in spans) <= MOST_BYTES else None
                 for spans in found
             ]
         return self._found
 
+    @property
+    def fraction(self) -> float:
+        """How far it is, 0 to 1: who takes a piece moves on in the list of all."""
+        places = self._places
+        try:
+            return 1 if places is None else os.lseek(places, 0, os.SEEK_CUR) / self._places_bytes
+        except (OSError, ZeroDivisionError):  # just closed; or there is nothing to search
+            return 1
+
     def close(self) -> None:
         """Stop what still runs."""
         for process in list(self._running):
-            os.kill(process, 9)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, 9)
             self._reap(process)
+        self._close_places()
+
+    def _close_places(self) -> None:
+        places, self._places = self._places, None
+        if places is not None:
+            os.close(places)
 
     def _reap(self, process: int) -> None:
         os.close(self._running.pop(process))
-        os.waitpid(process, 0)
+        with contextlib.suppress(ChildProcessError):  # who started us may ignore the ends of processes, and so do we
+            os.waitpid(process, 0)
 
 
 class _Window:

@@ -65,6 +65,12 @@ class Picker:
 
         return Picks(self._inputs, groups)
 
+    @property
+    def fraction(self) -> float | None:
+        """How far the search begun last is, 0 to 1; None where nobody knows. May be asked from another thread."""
+        last = next(reversed(self._picks.values()), None)
+        return None if last is None else last.fraction
+
     def close(self) -> None:
         """Stop all searches."""
         for picks in self._picks.values():

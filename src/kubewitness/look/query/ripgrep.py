@@ -1,5 +1,6 @@
 """Let `rg` find the lines of a file that hold one of some texts, or an escape behind which one may hide."""
 
+import contextlib
 import os
 import re
 from collections.abc import Collection
@@ -82,10 +83,14 @@ class Rg:
     def close(self) -> None:
         """Stop it, if it still runs."""
         if not self._is_over:
-            os.kill(self._process, 9)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process, 9)
             self._reap()
 
     def _reap(self) -> int:
         self._is_over = True
         os.close(self._reading)
-        return os.waitstatus_to_exitcode(os.waitpid(self._process, 0)[1])
+        try:
+            return os.waitstatus_to_exitcode(os.waitpid(self._process, 0)[1])
+        except ChildProcessError:  # who started us ignores the ends of processes: how it ended nobody knows
+            return -1

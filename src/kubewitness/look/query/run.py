@@ -29,6 +29,7 @@ from kubewitness.event.fields import by_column, by_path
 from kubewitness.look.query.account import Account
 from kubewitness.look.query.lockdown import MEMORY_BYTES, QueryError, check_select, engine_errors, locked, seal, tidy
 from kubewitness.look.query.plain_sql import columns_compared, columns_selected
+from kubewitness.look.query.question import Question
 from kubewitness.look.query.relation import ENVELOPE, LINE_BYTES, WIRE_PATHS, Key, Relation
 from kubewitness.look.query.relation_names import (
     ALIASES,
@@ -42,7 +43,7 @@ from kubewitness.look.query.relation_names import (
     scanned,
 )
 from kubewitness.look.query.same_request import FILLED_LATER, SAME_IN_EVERY_STAGE
-from kubewitness.look.query.scan import Question, Scan
+from kubewitness.look.query.scan import Scan
 from kubewitness.look.query.scan_blocks import BlockFiles
 from kubewitness.look.query.scan_lengths import with_lengths
 from kubewitness.look.query.source import Input, find_inputs
@@ -57,6 +58,9 @@ if TYPE_CHECKING:
 Weights = Mapping[str, tuple[str, str]]
 """Numbers by name: SQL over the raw line (`json`, `requestObject`, `responseObject`), and over columns of a store."""
 NO_WEIGHTS: Weights = MappingProxyType({})
+Made = Mapping[str, tuple[str, str]]
+"""Columns by name: type, and SQL over `events` that is worked out while a line is read, so that it need not be kept."""
+NOTHING_MADE: Made = MappingProxyType({})
 _FETCH_ROWS = 4096
 
 
@@ -141,6 +145,7 @@ class Events:
         stages: Literal["latest", "all"] = "latest",
         keeps_bytes: bool = False,
         weights: Weights = NO_WEIGHTS,
+        made: Made = NOTHING_MADE,
         filter_: "Expr | None" = None,
         tests: Iterable[str] = (),
     ) -> "Answer":
@@ -149,7 +154,7 @@ class Events:
         Say `keeps_bytes` when `Answer.exact_bytes` will be asked. Give the `filter_` that `where` and `unknown` stand
         for, if lines that cannot match may be passed over: the answer is the same and comes sooner, but what is damaged
         among those lines is not counted (`Account.damage_checked`). `tests` are wire paths whose types are tested, read
-        by the question or not. `weights` are further columns of the relation.
+        by the question or not. `weights` and `made` are further columns of the relation.
         """
         picks = None if filter_ is None else self._picker.begin(filter_, joins_stages=stages == "latest")
         paths = ["/dev/null", *(one.path for one in self.inputs), *self._files.paths.values()]
@@ -158,7 +163,9 @@ class Events:
             check_select(connection, sql)
             where, unknown = (bracket(connection, condition) for condition in (where, unknown))
             numbers = dict.fromkeys(weights, "0::BIGINT")
-            question = self._plan(connection, sql, where, unknown, stages, keeps_bytes=keeps_bytes, weights=numbers)
+            question = self._plan(
+                connection, sql, where, unknown, stages, keeps_bytes=keeps_bytes, weights=numbers, made=made
+            )
             decides = None if question.decides is None else question.decides.union(tests)
             question = replace(question, decides=decides, reads=question.reads.union(tests))
             relation = self._relation(question.used, weights)
@@ -206,17 +213,23 @@ class Events:
         *,
         keeps_bytes: bool,
         weights: Mapping[str, str],
+        made: Made = NOTHING_MADE,
     ) -> Question:
         """Find which columns the SELECT needs, and which members of an Event must be parsed for them."""
-        selected = None if weights else columns_selected(sql)
+        selected = None if weights or made else columns_selected(sql)
         deciding = columns_compared(where, unknown)
+        making: list[str] = []
         if selected is None or deciding is None:
-            with _twins(connection, weights):
+            more = {**weights, **{name: f"NULL::{type_}" for name, (type_, _) in made.items()}}
+            with _twins(connection, sql, more):
                 selected = selected or _explained(connection, sql)
                 if deciding is None:
                     deciding = columns_of(scanned(_plan_of(connection, f"SELECT {where}, {unknown} FROM events")))
+                if made:
+                    sources = ", ".join(source for _, source in made.values())
+                    making = columns_of(scanned(_plan_of(connection, f"SELECT {sources} FROM events")))
         columns, is_ordered = selected
-        used = sorted({*columns, *deciding}, key=COLUMNS.index)
+        used = sorted({*columns, *deciding, *making}, key=COLUMNS.index)
         decides = wire_paths(deciding)
         return Question(
             tuple(columns),
@@ -231,6 +244,7 @@ class Events:
             filled_later=tuple(by_path(path).column for path in sorted(decides & FILLED_LATER)),
             is_ordered=is_ordered,
             keeps_bytes=keeps_bytes,
+            made=tuple((name, source) for name, (_, source) in made.items()),
         )
 
     def _read(self, scan: Scan, stages: str) -> Account:
@@ -302,13 +316,14 @@ def bracket(connection: "duckdb.DuckDBPyConnection", condition: str) -> str:
 
 
 @contextmanager
-def _twins(connection: "duckdb.DuckDBPyConnection", weights: Mapping[str, str]) -> Iterator[None]:
+def _twins(connection: "duckdb.DuckDBPyConnection", sql: str, more: Mapping[str, str]) -> Iterator[None]:
     """Let `events` and `requests` be relations without rows that have every name, while a question is explained."""
-    numbers = "".join(f", {number} AS {identifier(weight)}" for weight, number in weights.items())
-    connection.execute(f"CREATE VIEW events AS SELECT *, 0::BIGINT AS _row{numbers} FROM ({TWIN})")
-    connection.execute("CREATE VIEW requests AS FROM events")
+    columns = "".join(f", {value} AS {identifier(name)}" for name, value in more.items())
+    connection.execute(f"CREATE VIEW events AS SELECT *, 0::BIGINT AS _row{columns} FROM ({TWIN})")
+    if "requests" in sql.lower():  # a view that nobody asks takes as long to make as one that is asked
+        connection.execute("CREATE VIEW requests AS FROM events")
     yield
-    connection.execute("DROP VIEW requests")
+    connection.execute("DROP VIEW IF EXISTS requests")
     connection.execute("DROP VIEW events")
 
 
@@ -381,7 +396,8 @@ def keep_latest(connection: "duckdb.DuckDBPyConnection") -> None:
 
 
 def _create_views(connection: "duckdb.DuckDBPyConnection", question: Question, weights: Weights) -> None:
-    names = ", ".join([name for name in (every_name(question.columns),) if name] + list(map(identifier, weights)))
+    more = [*weights, *(name for name, _ in question.made)]
+    names = ", ".join([name for name in (every_name(question.columns),) if name] + list(map(identifier, more)))
     measured = [identifier(name) for name, (raw, _) in weights.items() if raw == LINE_BYTES]
     hits = with_lengths(measured) if measured else "hits"
     rows = f"SELECT *, rowid AS _row FROM {hits} WHERE _match = 1 AND NOT _odd"

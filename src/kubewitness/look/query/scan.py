@@ -24,6 +24,7 @@ from kubewitness._kit.opening import Compression, TornError, torn_zstd
 from kubewitness.event.items import Damage, DamageKind
 from kubewitness.look.query.account import FileAccount
 from kubewitness.look.query.lockdown import engine
+from kubewitness.look.query.question import Question
 from kubewitness.look.query.relation import Key, Reading, Relation
 from kubewitness.look.query.relation_names import every_name, identifier, rows_read
 from kubewitness.look.query.scan_blocks import LONG_LINE_BYTES, SHORT_LINE_BYTES, Block, BlockFiles, blocks
@@ -70,30 +71,6 @@ class Part:
     rows: int = 0
     """How many rows the engine saw."""
     reading: Reading = Reading.TOLERANT
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What to look for, in SQL over `events`; which columns to keep; which wire paths must be parsed for it."""
-
-    columns: tuple[str, ...]
-    used: tuple[str, ...]
-    """`columns` and those that the conditions name."""
-    reads: frozenset[str]
-    where: str = "TRUE"
-    unknown: str = "FALSE"
-    decides: frozenset[str] | None = None
-    """Wire paths whose types are tested in every line; those of other members only in rows that match. None for all."""
-    joins_stages: bool = True
-    changes_with_stage: bool = False
-    """The conditions read what an early stage of a request does not tell about the latest."""
-    joined_by: frozenset[str] = frozenset()
-    """Wire paths that the conditions read and that are the same in every stage of a request."""
-    filled_later: tuple[str, ...] = ()
-    """Columns that the conditions read and that an early stage may lack."""
-    is_ordered: bool = True
-    """The order of rows can be seen in the answer."""
-    keeps_bytes: bool = False
 
 
 @dataclass(slots=True)
@@ -379,13 +356,13 @@ class Scan:
         names = [identifier(column) for column in q.columns]
         if self.keeps_every_row:
             names = [f"CASE WHEN ({match}) > 0 THEN {name} END AS {name}" for name in names]
-        columns = "".join(f"{name}, " for name in names)
+        columns = "".join(f"{name}, " for name in (*names, *map(identifier, self.relation.weights)))
         lacking = " OR ".join(f"{identifier(column)} IS NULL" for column in q.filled_later)
         doubt = f"_rank < 2 AND ({lacking})" if lacking else "FALSE"
         filled = f"[{', '.join(map(identifier, q.filled_later))}]" if q.filled_later else "NULL"
         odd = f"CASE WHEN {self._is_odd()} THEN TRUE ELSE FALSE END"
         place = ", row_number() OVER () - 1 AS _n" if has_places else ", NULL AS _n"
-        columns += "".join(f"{identifier(weight)}, " for weight in self.relation.weights)
+        columns += "".join(f"{source} AS {identifier(made)}, " for made, source in q.made)
         return (
             f"SELECT {columns}({match})::TINYINT AS _match, {odd} AS _odd, "
             f"_rank::TINYINT AS _rank, {doubt} AS _doubt, _key, {filled}::VARCHAR[] AS _filled, "
@@ -465,8 +442,7 @@ class Scan:
         """Read a file into `hits`, and what its lines take into `lengths`; tolerantly where the two do not agree."""
         with Measure(path, self.files.lengths_fd) as self.measure:
             self._insert_select(path, part, options)
-            lengths = self.files.paths[self.files.lengths_fd]
-            if not self.measure.keep(self.connection, lengths, part, self.parts[part].rows):
+            if not self.measure.keep(self.connection, part, self.parts[part].rows):
                 self.connection.execute(f"DELETE FROM hits WHERE _part = {part}")
                 self.parts[part].reading = Reading.TOLERANT
                 self._insert_select(path, part, options)

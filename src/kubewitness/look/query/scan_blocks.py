@@ -22,6 +22,11 @@ _SAMPLE_BYTES, _SAMPLE_LINES = 4096, 8
 _FILES = 2
 
 
+def path_of(fd: int) -> str:
+    """Give the path at which this process finds an open file."""
+    return f"/proc/self/fd/{fd}"
+
+
 class BlockFiles:
     """Memory files whose paths are known before the engine is locked down."""
 
@@ -29,7 +34,7 @@ class BlockFiles:
         *self.fds, self.rescue_fd, self.lengths_fd = (
             os.memfd_create("kubewitness", os.MFD_CLOEXEC) for _ in range(_FILES + 2)
         )
-        self.paths = {fd: f"/proc/self/fd/{fd}" for fd in (*self.fds, self.rescue_fd, self.lengths_fd)}
+        self.paths = {fd: path_of(fd) for fd in (*self.fds, self.rescue_fd, self.lengths_fd)}
 
     def close(self) -> None:
         """Give the memory back."""

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from kubewitness.look.query.relation_names import literal
+from kubewitness.look.query.scan_blocks import path_of
 
 if TYPE_CHECKING:
     import duckdb
@@ -60,10 +61,10 @@ class Measure:
         self._stopped.set()
         self._thread.join()
 
-    def keep(self, connection: "duckdb.DuckDBPyConnection", path: str, part: int, rows: int) -> bool:
+    def keep(self, connection: "duckdb.DuckDBPyConnection", part: int, rows: int) -> bool:
         """Put the lengths of so many rows of a part of `hits` into `lengths`; False where they are not known.
 
-        Waits for them; `path` is that of the memory file.
+        Waits for them.
         """
         self._thread.join()
         if self._lines is not None and self._lines < rows:
@@ -72,7 +73,8 @@ class Measure:
             return False
         [(first, kept)] = connection.execute("SELECT min(rowid), count(*) FROM hits WHERE _part = ?", [part]).fetchall()
         if kept and kept == rows:
-            numbers = f"SELECT bytes, row_number() OVER () - 1 AS n FROM read_csv({literal(path)}, {_AS_CSV})"
+            written = f"read_csv({literal(path_of(self._fd))}, {_AS_CSV})"
+            numbers = f"SELECT bytes, row_number() OVER () - 1 AS n FROM {written}"
             connection.execute(f"INSERT INTO lengths SELECT {first} + n, bytes FROM ({numbers}) WHERE n < {rows}")
         return bool(kept == rows)
 

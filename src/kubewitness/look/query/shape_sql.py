@@ -4,7 +4,8 @@ Request shapes counted in SQL: one GROUP BY over `events` gives what `policy.sim
     interest = interest_of([new, old])
     traffic = traffic_of(answer of shape_sql(interest), interest)
 
-The relation needs the columns of `weights_of` (`Events.query(weights=...)`). What a policy sees of a request is read as
+The relation needs the columns of `weights_of` (`Events.query(weights=...)`); those of `made_of` it may have already, so
+that long texts are made short while lines are read. What a policy sees of a request is read as
 in `policy_sql`: from objectRef where kube-apiserver fills it from the URL, from the URL where a body may have filled
 it. Rows with a resource URL but no objectRef are few (refused credentials); their URL is a column and is read here.
 """
@@ -90,9 +91,29 @@ def weights_of(interest: Interest) -> dict[str, tuple[str, str]]:
     return weights
 
 
-def shape_sql(interest: Interest, *, is_store: bool = False) -> str:
-    """Write the SELECT; its rows go to `traffic_of`."""
-    shapes = _shape_select(interest, is_store=is_store)
+def made_of(interest: Interest) -> dict[str, tuple[str, str]]:
+    """Write types and SQL of the columns in which many values of an Event become the few that policies tell apart."""
+    has_reference = "coalesce(name, namespace, subresource, api_group, api_version) IS NOT NULL"
+    kind_of = (
+        f"CASE WHEN resource IS NOT NULL OR (request_uri IS NULL AND {has_reference}) THEN {_REFERENCE} "
+        f"WHEN {policy_sql.IS_RESOURCE_URL} THEN {_URL} ELSE {_PATH} END"
+    )
+    many_groups = "VARCHAR[]" if len(interest.groups) > _MOST_DIGITS else "VARCHAR"
+    return {
+        "_kind_of": ("INTEGER", kind_of),
+        "_user": ("VARCHAR", _user(interest)),
+        "_member": (many_groups, _member(interest)),
+        "_namespace": ("VARCHAR", _namespace(interest)),
+        "_name": ("VARCHAR", _name(interest)),
+        "_path": ("VARCHAR", f"CASE WHEN {kind_of} = {_PATH} THEN {_path(interest)} END"),
+        "_uri": ("VARCHAR", f"CASE WHEN {kind_of} = {_URL} THEN {_uri(interest)} END"),
+        "_failed": ("BOOLEAN", "coalesce(code >= 400, FALSE)"),
+    }
+
+
+def shape_sql(interest: Interest, *, is_store: bool = False, is_made: bool = False) -> str:
+    """Write the SELECT; its rows go to `traffic_of`. `is_made`: the relation has the columns of `made_of`."""
+    shapes = _shape_select(interest, is_store=is_store, is_made=is_made)
     if is_store:
         shapes = _with_nested(shapes, interest)
     nothing = ", ".join(f"NULL AS {name}" for name in _DIMENSIONS)
@@ -128,33 +149,28 @@ def _with_nested(shapes: str, interest: Interest) -> str:
     )
 
 
-def _shape_select(interest: Interest, *, is_store: bool) -> str:
+def _shape_select(interest: Interest, *, is_store: bool, is_made: bool) -> str:
     more = f" + {_STORE_BYTES}" if is_store else ""
     numbers = ", ".join((*WEIGHTS, *(_READ_FOR_STORE if is_store else ())))
     # the real columns, where dimensions of the same name stand for many values
     numbers += ", namespace AS real_namespace, name AS real_name" if is_store else ""
     more = more.replace("count(namespace)", "count(real_namespace)").replace("count(name)", "count(real_name)")
-    has_reference = "coalesce(name, namespace, subresource, api_group, api_version) IS NOT NULL"
-    kind_of = (
-        f"CASE WHEN resource IS NOT NULL OR (request_uri IS NULL AND {has_reference}) THEN {_REFERENCE} "
-        f"WHEN {policy_sql.IS_RESOURCE_URL} THEN {_URL} ELSE {_PATH} END"
-    )
     # some clouds give no level: what there is tells it
     level = (
         "coalesce(level, CASE WHEN _response > 0 THEN 'RequestResponse' WHEN _request > 0 THEN 'Request' "
         "ELSE 'Metadata' END)"
     )
+    made = {name: name if is_made else sql for name, (_, sql) in made_of(interest).items()}
     rows = (
-        f"SELECT {kind_of} AS kind_of, {level} AS level, "
-        f"coalesce(stage, 'ResponseComplete') AS stage, verb, {_user(interest)} AS username, "
-        f"{_member(interest)} AS member, resource, subresource, api_group, "
-        f"{_namespace(interest)} AS namespace, {_name(interest)} AS name, request_uri, "
-        f"coalesce(code >= 400, FALSE) AS failed, {numbers} FROM events"
+        f"SELECT {made['_kind_of']} AS kind_of, {level} AS level, "
+        f"coalesce(stage, 'ResponseComplete') AS stage, verb, {made['_user']} AS username, "
+        f"{made['_member']} AS member, resource, subresource, api_group, "
+        f"{made['_namespace']} AS namespace, {made['_name']} AS name, {made['_path']} AS path, {made['_uri']} AS uri, "
+        f"{made['_failed']} AS failed, {numbers} FROM events"
     )
     return (
-        f"SELECT kind_of, level, stage, verb, username, member, resource, subresource, api_group, namespace, name, "
-        f"CASE WHEN kind_of = {_PATH} THEN {_path(interest)} END AS path, "
-        f"CASE WHEN kind_of = {_URL} THEN {_uri(interest)} END AS uri, failed, count(*) AS events, "
+        "SELECT kind_of, level, stage, verb, username, member, resource, subresource, api_group, namespace, name, "
+        "path, uri, failed, count(*) AS events, "
         f"(sum(_bytes){more})::BIGINT AS bytes, "
         "sum(_request)::BIGINT AS request_body, sum(_response)::BIGINT AS response_body, "
         "sum(_request::DOUBLE * _request) AS request_squares, sum(_response::DOUBLE * _response) AS response_squares, "

@@ -9,7 +9,7 @@ Rows carry the index of the Event in its log, by which its exact bytes are found
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -22,15 +22,16 @@ from kubewitness.keep.index.manifest import INDEX, Entry, Manifest, read_manifes
 from kubewitness.keep.store.errors import DamagedError
 from kubewitness.keep.store.find import Finder
 from kubewitness.keep.store.layout import OWN_PREFIX, DataDir
-from kubewitness.keep.store.log import SEGMENTS
 from kubewitness.keep.store.reader import Lost, Tail, read_blocks, records
+from kubewitness.keep.store.scan import SEGMENTS
 from kubewitness.look.query.account import Account, FileAccount
-from kubewitness.look.query.lockdown import QueryError, check_select, engine_errors, locked, seal, tidy
+from kubewitness.look.query.lockdown import MEMORY_BYTES, QueryError, check_select, engine_errors, locked, seal, tidy
 from kubewitness.look.query.run import (
-    MEMORY_BYTES,
     NO_WEIGHTS,
+    NOTHING_MADE,
     Answer,
     Events,
+    Made,
     Weights,
     bracket,
     count_hits,
@@ -172,16 +173,18 @@ class StoreEvents(Events):
         stages: Literal["latest", "all"] = "latest",
         keeps_bytes: bool = False,
         weights: Weights = NO_WEIGHTS,
+        made: Made = NOTHING_MADE,
         filter_: "Expr | None" = None,
         tests: Iterable[str] = (),
     ) -> Answer:
         """Run one SELECT over `events`, as `Events.query` does. Raises QueryError."""
+        numbers = {name: stored for name, (_, stored) in {**weights, **made}.items()}
         for _ in range(_ATTEMPTS - 1):
             try:
-                return self._query(sql, where, unknown, stages, keeps_bytes, weights, filter_, tests)
+                return self._query(sql, where, unknown, stages, keeps_bytes, numbers, filter_, tests)
             except _MovedError:
                 continue
-        return self._query(sql, where, unknown, stages, keeps_bytes, weights, filter_, tests)
+        return self._query(sql, where, unknown, stages, keeps_bytes, numbers, filter_, tests)
 
     def _query(
         self,
@@ -190,7 +193,7 @@ class StoreEvents(Events):
         unknown: str,
         stages: Literal["latest", "all"],
         keeps_bytes: bool,
-        weights: Weights,
+        numbers: Mapping[str, str],
         filter_: "Expr | None",
         tests: Iterable[str],
     ) -> Answer:
@@ -203,7 +206,6 @@ class StoreEvents(Events):
         try:
             check_select(connection, sql)
             where, unknown = (bracket(connection, condition) for condition in (where, unknown))
-            numbers = {name: stored for name, (_, stored) in weights.items()}
             question = self._plan(connection, sql, where, unknown, stages, keeps_bytes=keeps_bytes, weights=numbers)
             ask = Ask(connection, question, files, panics, keeps_bytes=keeps_bytes, weights=numbers)
             for number, look in enumerate(looks):

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from kubewitness.event.fields import by_column, by_path
+from kubewitness.look.query.question import Question
 from kubewitness.look.query.relation import RANK
 from kubewitness.look.query.relation_names import SQL_TYPES, every_name, identifier, literal
 from kubewitness.look.query.run import has_doubt, keep_latest
-from kubewitness.look.query.scan import Question
 from kubewitness.look.query.tabulate import COMPUTED
 
 if TYPE_CHECKING:
@@ -137,10 +137,9 @@ class Ask:
     def collect(self, stages: str) -> None:
         """Put what matches, or is unknown, into `hits`, and of each request only its latest stage."""
         q = self._question
-        self._connection.execute(f"CREATE TABLE hits AS {self._select(0, 'FALSE')}")
         order = " ORDER BY _cluster, _index" if q.is_ordered or self._keeps_bytes else ""
         # one after the other, as the engine passes over whole groups of rows for each alone, but not for `OR`
-        self._connection.execute(f"INSERT INTO hits {self._select(1, q.where)}{order}")
+        self._connection.execute(f"CREATE TABLE hits AS {self._select(1, q.where)}{order}")
         kept = q.where
         if q.where != "TRUE":
             if q.unknown != "FALSE":

@@ -152,6 +152,11 @@ def _insert(policy: Policy, index: int, rule: PolicyRule, identity: str | None =
 # --- judging
 
 
+def broken_by(policy: Policy, claims: Sequence[Claim]) -> list[str]:
+    """Name the claims that a policy breaks already. Raises TooHardError where one cannot be decided."""
+    return [claim.text for claim in claims if not prove(policy, claim).is_proved]
+
+
 class Judge:
     """Says what changes of one policy do; what the policy itself does is found out once."""
 
