@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from kubewitness.assembly import ingest as ingest_module
-from kubewitness.assembly.importing import Import, Imported
+from kubewitness.assembly.importing import Import, Imported, SealerProcess
 from kubewitness.assembly.ingest import Ingest, cut_out
 from kubewitness.cli.main import main
 from kubewitness.event.decode import Record, read_all
@@ -177,6 +178,41 @@ def test_interrupted(tmp_path: Path) -> None:
     assert b" stored" in out
 
 
+def test_a_second_process_that_dies_is_missed(
+    recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All is stored and indexed all the same, and the exit code says that not all is sealed; the next import seals."""
+
+    def killed(sealer: SealerProcess) -> None:
+        sealer._process.kill()
+        sealer._process.wait()
+        sealer._stdin.close()
+
+    words = ["import", "--data", str(tmp_path / "data"), "--cluster", "prod", str(recorded / "security.log")]
+    with monkeypatch.context() as patched:
+        patched.setattr(SealerProcess, "finish", killed)
+        assert main(words) == 5
+    told = capsys.readouterr()
+    assert "not all is sealed: the process that seals ended before its time" in told.err
+    count = len(items_of(recorded / "security.log"))
+    assert f"{count:,} events read, {count:,} stored\n" in told.out
+    assert f" sealed, {count:,} indexed\n" in told.out
+    assert main(words) == 0
+    assert f"the log of prod has {count:,} events, {count:,} sealed, {count:,} indexed\n" in capsys.readouterr().out
+
+
+def test_what_a_killed_import_left_at_work_is_waited_for(recorded: Path, tmp_path: Path) -> None:
+    """Whoever still makes the index of a log that nobody writes to ends by itself; then the import goes on."""
+    data = tmp_path / "data"
+    _run(data, recorded / "security.log")
+    with DataDir(data).look("prod") as root, root.look("index") as index:
+        held = index.lock("lock")
+        threading.Timer(0.5, held.close).start()
+        begun = time.monotonic()
+        assert _run(data, recorded / "security.log").counts.stored == 0
+        assert time.monotonic() - begun >= 0.5
+
+
 def test_a_second_writer_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """While another process has the log, nothing is stored and the reason is said."""
     data = tmp_path / "data"
@@ -185,7 +221,9 @@ def test_a_second_writer_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[s
     )
     with Ingest(DataDir(data), KeyDir(default_keys(data)), "prod", "tail"):
         assert main(["import", "--data", str(data), "--cluster", "prod", str(tmp_path / "audit.log")]) == 5
-    assert "another process writes to the log of prod" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "another process writes to the log of prod" in told
+    assert "clusters[].logs" in told, "there is a way beside a running server"
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,15 @@
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from kubewitness.cli import policy_diff
+from kubewitness.cli.answer import say
 from kubewitness.cli.errors import ExitCode, UserError
-from kubewitness.cli.policy_prove import add_subcommands, policy_yaml
+from kubewitness.cli.policy_prove import add_subcommands, policy_yaml, print_line
 from kubewitness.policy.load import load
 
 OLD = """
@@ -111,7 +113,7 @@ def test_policy_yaml_round_trips() -> None:
     ("words", "message"),
     [
         (("prove", "OLD", "secrets never above metadata"), "'metadata' is no level"),
-        (("minify", "missing.yaml"), "cannot read missing.yaml: No such file or directory"),
+        (("minify", "missing.yaml"), "missing.yaml: cannot be read: No such file or directory"),
         (("diff", "OLD", "BAD"), "loaded illegal policy with 0 rules"),
     ],
 )
@@ -124,3 +126,16 @@ def test_what_a_user_can_mend_is_said(
     with pytest.raises(UserError) as error:
         run(*({"OLD": files[0], "BAD": str(bad)}.get(word, word) for word in words))
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(("stream", "tell"), [("stdout", print_line), ("stderr", say)])
+def test_lines_are_folded_on_a_terminal_alone(monkeypatch, capsys, stream, tell):
+    """Sentences end at words where they would be broken inside one; in a pipe a line stays a line."""
+    monkeypatch.setenv("COLUMNS", "40")
+    line = "  you will stop seeing 412 secret reads a day, and more than fits"
+    tell(line)
+    monkeypatch.setattr(getattr(sys, stream), "isatty", lambda: True)
+    tell(line)
+    found = getattr(capsys.readouterr(), "out" if stream == "stdout" else "err").splitlines()
+    assert found[0] == line
+    assert found[1:] == ["  you will stop seeing 412 secret reads", "      a day, and more than fits"]

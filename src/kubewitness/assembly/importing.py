@@ -17,6 +17,7 @@ from typing import Self
 
 import msgspec
 
+from kubewitness._kit.files import DiskDirectory
 from kubewitness._kit.opening import TornError
 from kubewitness.assembly.collector import Collector
 from kubewitness.assembly.indexing import Pace
@@ -28,7 +29,9 @@ from kubewitness.event.items import Damage, DamageKind, Item
 from kubewitness.event.split import Splitter
 from kubewitness.keep.receiver.body import Odd
 from kubewitness.keep.store.doors import IMPORT
+from kubewitness.keep.store.errors import LockedError
 from kubewitness.keep.store.layout import DataDir, KeyDir
+from kubewitness.keep.store.log import LOCK
 from kubewitness.look.query.source import Input
 
 _ODD_AT_ONCE = 100
@@ -82,7 +85,9 @@ class Import:
         with root:
             had = any(name.endswith(".zst") for name in _names(root))
             if had:
-                catch_up(root, self._cluster)  # what is there must be known before anything is added
+                self._catch_up(root)  # what is there must be known before anything is added
+        if self.is_stopped:
+            return self.result
         with closing(Collector()) as self._collector:
             self._store_and_seal(begun, has_past=had)
         return self.result
@@ -104,11 +109,29 @@ class Import:
             sealer.wait_for_seal(self.result.end)
             begun = self._enter("seal", "index", begun)
         self.result.sealed, self.result.trouble = sealer.sealed, sealer.trouble
+        if sealer.sealed < self.result.end and not sealer.trouble:
+            self.result.trouble = "the process that seals ended before its time; run the same command again"
         self.result.indexed = sealer.indexed
         if sealer.indexed < self.result.end:  # it was killed, or met an error that nobody heard of
             with self._data.look(self._cluster) as root:
-                self.result.indexed = catch_up(root, self._cluster).end
+                self.result.indexed = self._catch_up(root)
         self._enter("index", "", begun)
+
+    def _catch_up(self, root: DiskDirectory) -> int:
+        """Index what is there; give how much that is. Raises LockedError when another process writes to the log.
+
+        An import that was killed leaves a process that goes on with its index, and ends by itself: it is waited for.
+        """
+        while True:
+            try:
+                root.lock(LOCK).close()
+            except BlockingIOError as exc:
+                raise LockedError("another process writes to this store") from exc
+            try:
+                return catch_up(root, self._cluster).end
+            except BlockingIOError:
+                if self._is_stopped.wait(0.1):
+                    return 0
 
     def _enter(self, before: str, phase: str, begun: float) -> float:
         now = time.monotonic()

@@ -66,6 +66,7 @@ class Indexing:
         self._is_behind = is_behind
         self._end = -1
         self._is_stopping = False
+        self._is_complete = self._has_failed = False
         self._changed = threading.Condition()
         self.thread = threading.Thread(target=self._run, name=f"index {cluster}")
         self.thread.start()
@@ -85,13 +86,18 @@ class Indexing:
     def _run(self) -> None:
         with self._changed:
             self._changed.wait_for(lambda: self._end >= 0 or self._is_stopping)
-        while not self._is_stopping:
+        while not self._is_done():
             try:
                 self._keep_up()
             except Exception as exc:  # noqa: BLE001 - whatever it is, other logs go on, and somebody hears of it
+                self._has_failed = True
                 self._on_error(f"{type(exc).__name__}: {exc}")
                 with self._changed:
                     self._changed.wait_for(lambda: self._is_stopping, RETRY_SECONDS)
+
+    def _is_done(self) -> bool:
+        """Whether to end: when told to, and at once only with all that was told; then one error is enough, too."""
+        return self._is_stopping and (not self._is_at_once or self._is_complete or self._has_failed)
 
     def _keep_up(self) -> None:
         from kubewitness.keep.index.maker import IndexMaker
@@ -107,20 +113,20 @@ class Indexing:
             opened.callback(maker.close)
             self._on_indexed(maker.end)
             while True:
-                end = self._wait_for(maker.end)
-                is_last = self._is_stopping
+                end, is_last = self._wait_for(maker.end)
                 if is_last and not self._is_at_once:
                     return
                 with _one_at_a_time:
-                    maker.advance(end, is_merged=not self._is_at_once)
+                    maker.advance(end, is_ongoing=self._is_at_once and not is_last)
                     if is_last:
                         maker.settle()
                 self._on_indexed(maker.end)
                 if is_last:
+                    self._is_complete = True
                     return
 
-    def _wait_for(self, done: int) -> int:
-        """Wait until there is something worth the work; give how far the log is durable then."""
+    def _wait_for(self, done: int) -> tuple[int, bool]:
+        """Wait until there is something worth the work; give how far the log is durable then, and if it will stay."""
         with self._changed:
             self._changed.wait_for(lambda: self._end > done or self._is_stopping)
             pace = self._pace
@@ -129,4 +135,4 @@ class Indexing:
             )
             # a head is promised soon, the index is not
             self._changed.wait_for(lambda: not self._is_behind() or self._is_stopping, YIELD_SECONDS)
-            return self._end
+            return self._end, self._is_stopping

@@ -16,8 +16,10 @@ _REASONS = 4
 
 def say(text: str) -> None:
     """Say one line on standard error, below what standard output has so far."""
+    from kubewitness.cli.render.folded import folded
+
     sys.stdout.flush()
-    print(printable(text), file=sys.stderr)  # noqa: T201
+    print(folded(printable(text), sys.stderr), file=sys.stderr)  # noqa: T201
 
 
 def counted(number: int, noun: str) -> str:

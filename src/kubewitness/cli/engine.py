@@ -337,6 +337,7 @@ def open_log(args: argparse.Namespace, *, stages: Stages | None = None, narrowed
             from kubewitness.look.query.store import open_store
 
             events = open_store(data, args.cluster)
+            events.checks_all = checks_all
             return Log(_Source(events.inputs, args.cluster, events, checks_all=checks_all), conditions, chosen)
         source = _Source(find_inputs(sources), args.cluster, checks_all=checks_all)
     except SourceError as error:

@@ -15,7 +15,7 @@ from kubewitness.cli.errors import ExitCode, UserError
 from kubewitness.cli.interrupt import stopping
 from kubewitness.cli.progress import Progress
 from kubewitness.cli.sources import Place, SourceReport, damage_lines, sources_of
-from kubewitness.cli.store import add_target_arguments, target_of
+from kubewitness.cli.store import add_target_arguments, second_writer, target_of
 
 if TYPE_CHECKING:
     from kubewitness.assembly.importing import Imported
@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         with stopping(work.stop), Progress("importing", work.fraction):
             done = work.run()
     except LockedError as error:
-        raise UserError(f"{data}: another process writes to the log of {cluster}: {error}", ExitCode.RUNTIME) from error
+        raise second_writer(data, cluster) from error
     except (DamagedError, NoteError) as error:
         raise UserError(f"{data}: {error}", ExitCode.INTEGRITY) from error
     except StoreError as error:

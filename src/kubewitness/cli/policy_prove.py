@@ -199,7 +199,9 @@ def request_json(request: "Attributes") -> dict[str, object]:
 
 def print_line(text: str) -> None:
     """Print a line, made harmless."""
-    print(printable(text))  # noqa: T201
+    from kubewitness.cli.render.folded import folded
+
+    print(folded(printable(text), sys.stdout))  # noqa: T201
 
 
 def print_json(value: object) -> None:

@@ -63,7 +63,8 @@ def run(args: argparse.Namespace) -> int:
                     _say(f"{name}: {counted(len(done), 'segment')} written anew, {before:,} bytes are now {after:,}")
         except (LockedError, BlockingIOError) as error:
             raise UserError(
-                f"{name}: another process writes to this store: stop `serve` first", ExitCode.RUNTIME
+                f"{name}: another process writes to this store: stop `serve` first, or the `tail` or import that does",
+                ExitCode.RUNTIME,
             ) from error
         except DamagedError as error:
             _say(f"{name}: {error}; what was there stays")

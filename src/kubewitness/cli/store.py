@@ -55,6 +55,16 @@ def target_of(args: argparse.Namespace) -> tuple[Path, Path, str]:
     return data, Path(args.keys) if args.keys else default_keys(data), args.cluster
 
 
+def second_writer(data: Path, cluster: str) -> UserError:
+    """Give the error of who would write to a log that another process has, with the ways there are."""
+    return UserError(
+        f"{data}: another process writes to the log of {cluster}: `serve`, `tail` or an import. "
+        "A running `serve` reads log files itself: name them in its configuration, under clusters[].logs; "
+        "or stop it for as long as this takes",
+        ExitCode.RUNTIME,
+    )
+
+
 def data_of(args: argparse.Namespace) -> "DataDir":
     """Give the data directory. Raises UserError when none is named or none is there."""
     from kubewitness.keep.store.layout import DataDir

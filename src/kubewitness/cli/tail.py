@@ -12,7 +12,7 @@ from pathlib import Path
 from kubewitness.cli.answer import counted, say
 from kubewitness.cli.errors import ExitCode, UserError
 from kubewitness.cli.interrupt import stopping
-from kubewitness.cli.store import add_target_arguments, target_of
+from kubewitness.cli.store import add_target_arguments, second_writer, target_of
 
 HELP = """Bring the log file of a kube-apiserver into a store as it is written; ends with Ctrl-C or SIGTERM.
 
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         with stopping(work.stop):
             stored = work.run(is_once=args.once)
     except LockedError as error:
-        raise UserError(f"{data}: another process writes to the log of {cluster}: {error}", ExitCode.RUNTIME) from error
+        raise second_writer(data, cluster) from error
     except (DamagedError, NoteError) as error:
         raise UserError(f"{data}: {error}", ExitCode.INTEGRITY) from error
     except StoreError as error:

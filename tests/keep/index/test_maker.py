@@ -122,6 +122,24 @@ def test_small_files_are_merged_and_kept_for_a_while(root: DiskDirectory, tmp_pa
         assert _indexed(root, maker.manifest) == dict(enumerate(_lines(400)))
 
 
+def test_while_more_comes_only_full_batches_are_taken_in(root: DiskDirectory) -> None:
+    """A rest is held and joined by what comes; nothing is merged before the end; then all is there once."""
+    batch = 20 * len(b"0 event 00")
+    with closing(IndexMaker(root, Plain(), batch_bytes=batch)) as maker:
+        ends = []
+        for begin in range(100, 200, 10):
+            _store(root, _lines(10, begin))
+            ends.append(maker.advance(begin - 90, is_ongoing=True))
+        assert ends == [0, 20, 20, 40, 40, 60, 60, 80, 80, 100]
+        assert len(maker.manifest.files) == 3 * 5, "a file for each hour of each batch"
+        _store(root, _lines(5, 200))
+        assert maker.advance(105, is_ongoing=True) == 100
+        assert maker.advance(105) == 105
+        maker.settle()
+        assert len(maker.manifest.files) == 3
+        assert _indexed(root, maker.manifest) == dict(enumerate(_lines(105, 100)))
+
+
 def test_files_do_not_grow_beyond_their_size(root: DiskDirectory) -> None:
     """What is large enough is not merged again."""
     _store(root, *(_lines(10, begin) for begin in range(0, 300, 10)))

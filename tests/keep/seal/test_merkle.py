@@ -141,3 +141,17 @@ def test_a_question_about_no_tree_is_an_error(call):
     """Asking for what cannot be proved raises ValueError."""
     with pytest.raises(ValueError):  # noqa: PT011
         call()
+
+
+@given(st.lists(st.integers(0, 40), max_size=6))
+def test_many_leaves_at_once_are_as_one_by_one(counts):
+    """The same peaks, and the same hashes complete at each level, however many come at a time."""
+    many, single = merkle.Frontier(), merkle.Frontier()
+    for count in counts:
+        leaves = [hashlib.sha256(b"%d" % (many.size + number)).digest() for number in range(count)]
+        expected: dict[int, list[bytes]] = {}
+        for leaf in leaves:
+            for level, _, value in single.append(leaf):
+                expected.setdefault(level, []).append(value)
+        assert {level: hashes for level, hashes in enumerate(many.extend(leaves)) if hashes} == expected
+        assert (many.size, many.peaks) == (single.size, single.peaks)

@@ -10,8 +10,9 @@ removed at the next start, and files that were merged are kept for a while for t
 import itertools
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import msgspec
@@ -59,6 +60,16 @@ class Tabulator(Protocol):
         ...
 
 
+@dataclass(slots=True)
+class _Waiting:
+    """What was read and not taken in yet."""
+
+    blocks: list[Block] = field(default_factory=list)
+    unread: list[Unread] = field(default_factory=list)
+    size_bytes: int = 0
+    is_full: bool = False
+
+
 class IndexMaker:
     """Makes the index of one store."""
 
@@ -88,6 +99,7 @@ class IndexMaker:
         self.manifest = self._take_up()
         self._tidy()
         self._tail = self._new_tail()
+        self._waiting = _Waiting()
 
     @property
     def end(self) -> int:
@@ -100,25 +112,28 @@ class IndexMaker:
         *,
         at_least: int = 1,
         is_final: bool = False,
-        is_merged: bool = True,
+        is_ongoing: bool = False,
         told: Callable[[int], None] = lambda _: None,
     ) -> int:
         """Take in the Events below `until` if there are `at_least` so many; give the new end. Raises OSError.
 
-        `told` hears after each batch how far the index is. Unless `is_merged`, small files are left to `settle`.
+        `told` hears after each batch how far the index is. With `is_ongoing` only full batches are taken in, the rest
+        is held, and small files are left to `settle`: more comes soon, and in the end `advance` without it.
 
         Nothing is promised about Events that are not durable: say `until` where a writer is at work.
         """
         if until is not None and until - self.end < at_least:
             return self.end
         try:
-            for batch, unread in self._batches(until):
-                self._take_in(batch, unread, is_final=is_final)
-                if is_merged:
+            while (waiting := self._fill(until)) is not None and (waiting.is_full or not is_ongoing):
+                self._take_in(waiting, is_final=is_final)
+                self._waiting = _Waiting()
+                if not is_ongoing:
                     self._merge()
                 told(self.end)
         except BaseException:
             self._tail = self._new_tail()  # what was read and not written is read again
+            self._waiting = _Waiting()
             raise
         self._forget()
         return self.end
@@ -136,25 +151,24 @@ class IndexMaker:
 
     # --- taking in ------------------------------------------------------------------------------------------
 
-    def _batches(self, until: int | None) -> Iterator[tuple[list[Block], list[Unread]]]:
-        batch: list[Block] = []
-        unread: list[Unread] = []
-        size = 0
+    def _fill(self, until: int | None) -> "_Waiting | None":
+        """Read on until a batch is full or nothing more is there; None when there is nothing at all."""
+        waiting = self._waiting
         for part in self._tail.poll(until):
             if isinstance(part, Lost):
-                if part.end <= self.end:
-                    continue  # told before, and met again on the way to where we were
-                unread.append(Unread(part.first, part.end, f"{part.segment}, byte {part.offset}: damaged"))
+                if part.end > self.end:  # else it was told before, and is met again on the way to where we were
+                    reason = f"{part.segment}, byte {part.offset}: damaged"
+                    waiting.unread.append(Unread(part.first, part.end, reason))
                 continue
-            batch.append(part)
-            size += sum(len(kept.line) for commit in part.commits for kept in commit.events)
-            if size >= self._batch_bytes:
-                yield batch, unread
-                batch, unread, size = [], [], 0
-        if batch or unread:
-            yield batch, unread
+            waiting.blocks.append(part)
+            waiting.size_bytes += sum(len(kept.line) for commit in part.commits for kept in commit.events)
+            if waiting.size_bytes >= self._batch_bytes:
+                waiting.is_full = True
+                break
+        return waiting if waiting.blocks or waiting.unread else None
 
-    def _take_in(self, batch: list[Block], lost: list[Unread], *, is_final: bool) -> None:
+    def _take_in(self, waiting: "_Waiting", *, is_final: bool) -> None:
+        batch, lost = waiting.blocks, waiting.unread
         end = self._tail.index
         segment, offset = self._tail.position
         done = self._tabulator.tabulate(batch, begin=self.end, is_final=is_final)

@@ -54,6 +54,23 @@ class Frontier:
         self.size += 1
         return complete
 
+    def extend(self, leaves: Sequence[bytes]) -> list[list[bytes]]:
+        """Add leaf hashes, as `append` does one by one; give by level the hashes that became complete, in order."""
+        complete = [list(leaves)]
+        left: list[bytes] = []  # of each level the one without a sibling, lowest first
+        level, current = 0, complete[0]
+        while current or self.size >> level:
+            if self.size >> level & 1:
+                current = [self.peaks.pop(), *current]
+            if len(current) & 1:
+                left.append(current[-1])
+            current = [node_hash(a, b) for a, b in zip(current[::2], current[1::2], strict=False)]
+            complete.append(current)
+            level += 1
+        self.peaks = left[::-1]
+        self.size += len(leaves)
+        return complete
+
     def root(self) -> bytes:
         """Give the root of the tree as it stands."""
         return _fold(self.peaks)

@@ -4,8 +4,9 @@ Tiles as files, under the names that tlog-tiles gives them; partial ones go when
 Writing does not wait for the disk; `sync` does, for all that was written since the last time.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import groupby
 
 from kubewitness._kit.files import Directory, read_whole, write_lightly
 from kubewitness.keep.seal.errors import TileError
@@ -44,12 +45,13 @@ class TileFiles:
             known = self._open[level] = path, folder
         return known[1]
 
-    def write(self, tile: Tile, data: bytes) -> None:
-        """Put a tile in place."""
-        *folders, name = tile.path().split("/")
-        with self._folder(folders, is_new=True) as folder:
-            write_lightly(folder, name, data)
-        self._fresh[tile.level, tile.number] = tile
+    def write(self, made: Iterable[tuple[Tile, bytes]]) -> None:
+        """Put tiles in place; a folder is opened once for those of it that follow each other."""
+        for path, of_folder in groupby(made, lambda one: one[0].path().rpartition("/")[0]):
+            with self._folder(path.split("/"), is_new=True) as folder:
+                for tile, data in of_folder:
+                    write_lightly(folder, tile.path().rpartition("/")[2], data)
+                    self._fresh[tile.level, tile.number] = tile
 
     def sync(self) -> None:
         """Make last what was written. Raises OSError; then all of it must be written again."""
@@ -67,16 +69,15 @@ class TileFiles:
 
     def tidy(self) -> None:
         """Remove the partial tiles of those that became full; to be called when what was synced counts."""
-        for tile in self._fresh.values():
-            if tile.width < TILE_WIDTH:
-                continue
-            *path, name = tile.path().split("/")
-            with self._folder(path, is_new=False) as folder:
-                if f"{name}.p" in folder.names():
-                    with _closing(folder.enter(f"{name}.p")) as partial:
-                        for old in partial.names():
-                            partial.remove(old)
-                    folder.remove_directory(f"{name}.p")
+        full = sorted(tile.path() for tile in self._fresh.values() if tile.width == TILE_WIDTH)
+        for path, of_folder in groupby(full, lambda one: one.rpartition("/")[0]):
+            partial = {f"{one.rpartition('/')[2]}.p" for one in of_folder}
+            with self._folder(path.split("/"), is_new=False) as folder:
+                for name in partial.intersection(folder.names()):
+                    with _closing(folder.enter(name)) as inside:
+                        for old in inside.names():
+                            inside.remove(old)
+                    folder.remove_directory(name)
         self._fresh = {}
 
     @contextmanager

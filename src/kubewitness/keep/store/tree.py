@@ -233,18 +233,22 @@ class Tree:
                 entries = list(block_leaves(part))
             except LeafError as exc:
                 raise DamagedError(f"Events {part.first}..{part.end}: {exc}") from exc
-            for entry in entries[max(self.size - part.first, 0) :]:
-                self._append(entry)
+            self._append(entries[max(self.size - part.first, 0) :])
 
-    def _append(self, entry: bytes) -> None:
-        growth = self._growth
-        growth.entries.append(entry)
-        for level, _, value in growth.frontier.append(merkle.leaf_hash(entry)):
-            if level % tiles.TILE_HEIGHT == 0:
-                growth.hashes.setdefault(level // tiles.TILE_HEIGHT, []).append(value)
-        known = self._heads.get(self.size)
-        if known is not None and known.root != growth.frontier.root():
-            raise DamagedError(f"the first {self.size} Events are not those of which a head was signed")
+    def _append(self, entries: Sequence[bytes]) -> None:
+        """Take in leaves, stopping at each size of which a head was signed."""
+        growth, begin, first = self._growth, self.size, 0
+        stops = sorted(size - begin for size in self._heads if begin < size < begin + len(entries))
+        for stop in (*stops, len(entries)):
+            part = entries[first:stop]
+            first = stop
+            growth.entries += part
+            for level, hashes in enumerate(growth.frontier.extend([merkle.leaf_hash(entry) for entry in part])):
+                if level % tiles.TILE_HEIGHT == 0 and hashes:
+                    growth.hashes.setdefault(level // tiles.TILE_HEIGHT, []).extend(hashes)
+            known = self._heads.get(self.size)
+            if known is not None and known.root != growth.frontier.root():
+                raise DamagedError(f"the first {self.size} Events are not those of which a head was signed")
         if len(growth.entries) >= SETTLE_EVENTS:
             self._write_tiles()
 
@@ -253,13 +257,18 @@ class Tree:
         growth, size = self._growth, self.size
         if size == self._written:
             return
-        for tile in tiles.new_tiles(self._written, size):
-            held: list[bytes] = growth.entries if tile.level == tiles.ENTRIES else growth.hashes[tile.level]
-            before = self._written >> max(tile.level, 0) * tiles.TILE_HEIGHT
-            begin = (tile.number - before // tiles.TILE_WIDTH) * tiles.TILE_WIDTH
-            part = held[begin : begin + tile.width]
-            self._files.write(tile, tiles.format_entries(part) if tile.level == tiles.ENTRIES else b"".join(part))
+        self._files.write(self._new_tiles())
         for level, held in [(0, growth.entries), *growth.hashes.items()]:
             before, after = (count >> level * tiles.TILE_HEIGHT for count in (self._written, size))
             del held[: (after // tiles.TILE_WIDTH - before // tiles.TILE_WIDTH) * tiles.TILE_WIDTH]
         self._written = size
+
+    def _new_tiles(self) -> Iterator[tuple[tiles.Tile, bytes]]:
+        """Give the tiles that are new since they were written last, and their bytes."""
+        growth = self._growth
+        for tile in tiles.new_tiles(self._written, self.size):
+            held: list[bytes] = growth.entries if tile.level == tiles.ENTRIES else growth.hashes[tile.level]
+            before = self._written >> max(tile.level, 0) * tiles.TILE_HEIGHT
+            begin = (tile.number - before // tiles.TILE_WIDTH) * tiles.TILE_WIDTH
+            part = held[begin : begin + tile.width]
+            yield tile, tiles.format_entries(part) if tile.level == tiles.ENTRIES else b"".join(part)

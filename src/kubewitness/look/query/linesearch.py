@@ -12,7 +12,6 @@ import contextlib
 import ctypes
 import mmap
 import os
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -240,9 +239,9 @@ class _Window:
 def _shared(pieces: Sequence[tuple[int, int]]) -> int:
     """Give a file of numbers: who reads it takes the next ones, whichever process it is."""
     data = b"".join(number.to_bytes(_PLACE_BYTES, "little") for piece in pieces for number in piece)
-    if sys.platform == "linux":
+    try:
         places = os.memfd_create("kubewitness")
-    else:
+    except (AttributeError, OSError):  # not Linux, or forbidden
         import tempfile
 
         with tempfile.TemporaryFile(buffering=0) as file:

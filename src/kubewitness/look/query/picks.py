@@ -6,11 +6,11 @@ an escape that Go does not write (`\u0073ecrets`, `\/`) are found too, so that w
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 from kubewitness._kit.opening import Compression
-from kubewitness.look.query.linesearch import Finder, LineSearch, Texts, speed, workers
+from kubewitness.look.query.linesearch import Finder, LineSearch, Span, Texts, speed, workers
 from kubewitness.look.query.ripgrep import Rg, RgError, which
 from kubewitness.look.query.source import Input
 
@@ -23,6 +23,7 @@ _RG_BYTES_S = 10e9  # what `rg` looks through in a second, roughly, with the one
 
 _ESCAPE, _SLASH = b"\\u00", b"\\/"
 _FEW = 4  # escapes of the sample
+_SAMPLED = 16  # files; those after them are as the last of these
 
 
 def choose(sample: bytearray, groups: Sequence[Needles]) -> Needles | None:
@@ -58,7 +59,7 @@ def texts_of(group: Needles, sample: bytes | bytearray = b"") -> Texts:
 
 def candidates(path: str, group: Needles) -> list[tuple[int, bytes]] | None:
     """Give offset and bytes of every line that may hold one of the needles, in order; None for too many."""
-    picks = _Search([(path, group)])
+    picks = _Search({path: (group, texts_of(group, _sample(path)))})
     try:
         return picks.lines(path)
     finally:
@@ -70,8 +71,16 @@ class Picks:
 
     def __init__(self, inputs: Iterable[Input], groups: Sequence[Needles]) -> None:
         paths = [one.path for one in inputs if one.is_lines and one.compression is Compression.NONE]
-        chosen = [(path, choose(_sample(path), groups)) for path in dict.fromkeys(paths)]
-        self._search = _Search([(path, group) for path, group in chosen if group is not None])
+        files: dict[str, tuple[Needles, Texts]] = {}
+        group, texts = None, Texts((), ())
+        for number, path in enumerate(dict.fromkeys(paths)):
+            if number < _SAMPLED:  # many files are of one log
+                sample = _sample(path)
+                group = choose(sample, groups)
+                texts = texts_of(group, sample) if group else texts
+            if group:
+                files[path] = (group, texts)
+        self._search = _Search(files)
 
     def take(self, one: Input) -> list[tuple[int, bytes]] | None:
         """Give offset and bytes of the lines to be parsed; None when every line is to be."""
@@ -90,21 +99,22 @@ class Picks:
 class _Search:
     """A search of some files, by whichever is quicker here: `rg`, one file after the other, or processes of ours."""
 
-    def __init__(self, files: Sequence[tuple[str, Needles]]) -> None:
-        self._files = dict(files)
+    def __init__(self, files: Mapping[str, tuple[Needles, Texts]]) -> None:
+        self._files = files
+        self._found: dict[str, list[Span] | None] | None = None
         self._ours: LineSearch | None = None
         self._rg: Rg | None = None
         self._program = which("rg")
         if files and self._program is not None:
-            path, group = files[0]
+            path, (group, texts) = next(iter(files.items()))
             sample = _sample(path)
-            if sample and speed(sample, texts_of(group, sample)) * workers() < _RG_BYTES_S:
+            if sample and speed(sample, texts) * workers() < _RG_BYTES_S:
                 self._rg = Rg(self._program, path, group)
         if self._rg is None:
             self._search_ourselves()
 
     def _search_ourselves(self) -> None:
-        files = [(path, texts_of(group, _sample(path))) for path, group in self._files.items()]
+        files = [(path, texts) for path, (_, texts) in self._files.items()]
         self._ours = LineSearch(files) if files else None
 
     def lines(self, path: str) -> list[tuple[int, bytes]] | None:
@@ -114,14 +124,16 @@ class _Search:
         if self._ours is None and self._program is not None:
             if self._rg is None or self._rg.path != path:
                 self._stop_rg()
-                self._rg = Rg(self._program, path, self._files[path])
+                self._rg = Rg(self._program, path, self._files[path][0])
             try:
                 return self._rg.lines()
             except RgError:
                 self._search_ourselves()
         if self._ours is None:
             return None
-        spans = self._ours.result()[list(self._files).index(path)]
+        if self._found is None:
+            self._found = dict(zip(self._files, self._ours.result(), strict=True))
+        spans = self._found[path]
         if spans is None:
             return None
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123
