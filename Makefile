@@ -34,8 +34,8 @@ bench-keep: $(VENV)/.ready ## from a POST to its acknowledgement, beside sealing
 	mkdir -p benchmarks/out
 	$(BIN)/python -m benchmarks.keep $(BENCH)
 
-soak: $(VENV)/.ready ## long property and fuzz runs
-	HYPOTHESIS_PROFILE=soak $(BIN)/pytest -m "soak or not soak"
+soak: $(VENV)/.ready ## the long runs, over an hour; SOAK="tests/crash", SOAK="-k exact" choose: docs/how-to/run-the-tests.md
+	HYPOTHESIS_PROFILE=soak $(BIN)/pytest -m soak -v --durations 0 --durations-min 1 --hypothesis-show-statistics $(SOAK)
 
 format: $(VENV)/.ready
 	$(BIN)/ruff format .

@@ -22,9 +22,9 @@ from pathlib import Path
 
 from benchmarks.keep import BATCH, CONNECTIONS, ROOT, Client, Pace, bodies
 from kubewitness.assembly.certificates import make_ca, make_client, make_server
-from kubewitness.event.expr import Ref, equals
 from kubewitness.look.query import sql
 from kubewitness.look.query.store import open_store
+from kubewitness.look.query.syntax import filter_of
 
 TARGET_S = 1.0
 _PROGRAM = str(Path(sys.executable).with_name("kubewitness"))
@@ -73,14 +73,14 @@ def start(place: Path) -> tuple[subprocess.Popen[bytes], int]:
 
 def search(data: Path, audit_id: str) -> int:
     """Ask in a fresh process; give how many were found."""
-    command = [_PROGRAM, "search", "--data", str(data), "--cluster", "bench", "--where", f"auditID = '{audit_id}'"]
+    command = [_PROGRAM, "search", "--data", str(data), "--cluster", "bench", "--audit-id", audit_id]
     found = subprocess.run([*command, "-o", "jsonl"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
     return found.stdout.count(audit_id.encode())
 
 
 def ask(data: Path, audit_id: str) -> int:
     """Ask in this process."""
-    wanted = equals(Ref("auditID"), audit_id)
+    wanted = filter_of({"audit-id": [audit_id]})
     with open_store(str(data), "bench") as events:
         answer = events.query("SELECT audit_id FROM events", where=sql.where(wanted), filter_=wanted)
         return len(list(answer))

@@ -17,6 +17,8 @@ sys.dont_write_bytecode = False
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+SOAK_S = 4 * 3600
+"""After so long a test of `make soak` hangs."""
 GOPATH = Path("/usr/share/gocode")
 GO = Path(__file__).parent / "go"
 
@@ -27,6 +29,13 @@ settings.register_profile("soak", settings.get_profile("default"), max_examples=
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "default"))
 
 _ACCEPTS_SKIPS = os.environ.get("KUBEWITNESS_NO_SKIP") != "1"
+
+
+def pytest_collection_modifyitems(items):
+    """A long run has hours, also where the machine does other things beside it."""
+    for item in items:
+        if item.get_closest_marker("soak"):
+            item.add_marker(pytest.mark.timeout(SOAK_S))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -97,7 +97,6 @@ def test_a_few_kills_of_the_server(tmp_path, capsys):
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(7200)
 @pytest.mark.parametrize("seed", range(10))
 def test_hundreds_of_kills_of_the_server(tmp_path, capsys, seed):
     """The same for long."""

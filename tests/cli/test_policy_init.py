@@ -9,6 +9,7 @@ from kubewitness.cli.policy_init import CLAIMS, FULL, PRESETS, preset
 from kubewitness.policy.check import check
 from kubewitness.policy.load import load
 from kubewitness.policy.prove.claims import parse_claims, prove
+from kubewitness.policy.workshop import suggest
 from kubewitness.policy.workshop.coverage import Verdict, as_identity, cover
 from tests.cli.conftest import DATA
 
@@ -56,6 +57,22 @@ FULL_LOG = str(DATA / "audit-full.log.zst")
 FULL_POLICY = str(DATA / "policies" / "full.yaml")
 
 
+@pytest.fixture
+def _planned_once(monkeypatch):
+    """A plan of the same log and claims is made once, however it is printed."""
+    made = {}
+    make = suggest.plan
+
+    def plan(policy, traffic, techniques, claims, limit):
+        key = (policy, tuple(claims), limit)
+        if key not in made:
+            made[key] = make(policy, traffic, techniques, claims, limit)
+        return made[key]
+
+    monkeypatch.setattr(suggest, "plan", plan)
+
+
+@pytest.mark.usefixtures("_planned_once")
 def test_suggest(run, tmp_path):
     """Harmless first; a plan that meets the budget; its policy as YAML does what was said."""
     (tmp_path / "claims.yaml").write_text("claims: [exec-visible, rbac-changes-with-bodies]\n")

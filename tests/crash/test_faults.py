@@ -124,7 +124,6 @@ def test_some_calls_that_fail_lose_nothing(strace, go_verifier, places, tmp_path
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(7200)
 @pytest.mark.parametrize("part", range(8))
 def test_every_call_that_fails_loses_nothing(strace, go_verifier, places, tmp_path, capfd, part):
     """All of them, with each fault."""
@@ -151,7 +150,6 @@ def test_a_sync_that_fails_and_a_cut_that_fails_too(strace, go_verifier, places,
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(3600)
 def test_every_sync_that_fails_and_cut_that_fails_too(strace, go_verifier, places, tmp_path, capfd):
     """The same for all of them."""
     cut_fails_too(strace, go_verifier, places, tmp_path, 1)

@@ -102,7 +102,6 @@ def test_no_history_loses_or_doubles_a_row(group: int) -> None:
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("group", range(10))
 def test_thousands_of_histories(group: int) -> None:
     """The same for many more seeds."""

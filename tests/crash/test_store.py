@@ -140,7 +140,6 @@ def test_no_history_loses_or_doubles_what_was_acknowledged(group):
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("group", range(20))
 def test_ten_thousand_histories(group):
     """The same for many more seeds."""

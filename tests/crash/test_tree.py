@@ -132,7 +132,6 @@ def test_no_history_takes_back_a_head(group):
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("group", range(20))
 def test_thousands_of_histories(group):
     """The same for many more seeds."""

@@ -1,5 +1,6 @@
 """Made-up Events full of edges, and the relation `events` made of Events in the plainest way."""
 
+import functools
 import json
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -176,11 +177,12 @@ contexts = st.builds(
 )
 
 
-def recorded(name: str) -> list[Event]:
+@functools.cache
+def recorded(name: str) -> tuple[Event, ...]:
     """Give the Events of a recorded log."""
     with (DATA / f"audit-{name}.log.zst").open("rb") as file:
         lines = zstandard.ZstdDecompressor().stream_reader(file).read().split(b"\n")
-    return [DECODE(line) for line in lines if line]
+    return tuple(DECODE(line) for line in lines if line)
 
 
 def relation(

@@ -117,7 +117,6 @@ def test_bent_policies(text, version, profile):
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(36_000)
 @given(bent(), st.sampled_from(SERVER_VERSIONS), st.sampled_from(Profile))
 @SOAK
 def test_bent_policies_at_length(text, version, profile):

@@ -337,12 +337,17 @@ def open_log(args: argparse.Namespace, *, stages: Stages | None = None, narrowed
             from kubewitness.look.query.store import open_store
 
             events = open_store(data, args.cluster)
+            events.checks_all = checks_all
             return Log(_Source(events.inputs, args.cluster, events, checks_all=checks_all), conditions, chosen)
         source = _Source(find_inputs(sources), args.cluster, checks_all=checks_all)
     except SourceError as error:
         raise UserError(str(error)) from error
     if not getattr(args, "show_sql", False):
-        source.begin(condition.filter, chosen)
+        picks = source.begin(condition.filter, chosen)
+        if picks is None:
+            from kubewitness.look.query import lockdown
+
+            lockdown.begin()
     return Log(source, conditions, chosen)
 
 

@@ -25,7 +25,6 @@ def test_a_few_mutants_are_noticed() -> None:
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(7200)
 @pytest.mark.parametrize("module", MODULES)
 def test_every_mutant_is_noticed(module: str) -> None:
     """All of them, module by module."""

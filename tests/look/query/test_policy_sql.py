@@ -81,7 +81,7 @@ def events(draw: st.DrawFn) -> Event:
     )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(policies(), st.lists(events(), min_size=1, max_size=40))
 def test_sql_equals_evaluate(policy, drawn):
     """Rule, level, stages and managed fields of every drawn event are those of evaluate."""

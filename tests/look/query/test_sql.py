@@ -110,7 +110,7 @@ LOG_FLAGS: list[dict[str, list[str]]] = [
 @pytest.mark.parametrize("log", ["full", "security", "metadata"])
 def test_flags_agree_on_recorded_logs(duck: duckdb.DuckDBPyConnection, log: str) -> None:
     """Flags find the same recorded Events in SQL, in generated Python and plainly, with and without facts."""
-    events = made.recorded(log)[:: 4 if log == "full" else 2]
+    events = made.recorded(log)[:: 8 if log == "full" else 4]
     made.relation(duck, events)
     for flags in LOG_FLAGS:
         filter_ = syntax.filter_of(flags)

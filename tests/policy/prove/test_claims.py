@@ -76,7 +76,6 @@ def test_proofs_are_exact(universe: Universe, data: st.DataObject) -> None:
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("universe", Universe)
 @given(data=st.data())
 @SOAK

@@ -13,7 +13,7 @@ from kubewitness.policy.types import Decision, GroupResources, Policy, PolicyRul
 from tests.model import regions as model
 from tests.policy.prove.strategies import policies, pool
 
-QUICK = settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+QUICK = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 SOAK = settings(max_examples=10_000, deadline=None, suppress_health_check=list(HealthCheck))
 
 
@@ -51,7 +51,6 @@ def test_diff_is_exact(universe: Universe, data: st.DataObject) -> None:
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("universe", Universe)
 @given(data=st.data())
 @SOAK
@@ -62,7 +61,7 @@ def test_diff_is_exact_at_length(universe: Universe, data: st.DataObject) -> Non
 
 @pytest.mark.parametrize("universe", Universe)
 @given(data=st.data())
-@settings(QUICK, max_examples=60)
+@settings(QUICK, max_examples=30)
 def test_regions_are_the_change(universe: Universe, data: st.DataObject) -> None:
     """The regions of a change hold all of its requests and no others."""
     old, new = data.draw(policies(universe, 4)), data.draw(policies(universe, 4))
@@ -84,7 +83,7 @@ def test_regions_are_the_change(universe: Universe, data: st.DataObject) -> None
 
 
 @given(data=st.data())
-@settings(QUICK, max_examples=50)
+@QUICK
 def test_a_policy_does_not_differ_from_itself(data: st.DataObject) -> None:
     """No policy differs from itself, even as stated."""
     policy = data.draw(policies(Universe.POSSIBLE))

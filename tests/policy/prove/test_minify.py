@@ -33,7 +33,6 @@ def test_minify_is_exact(universe: Universe, data: st.DataObject) -> None:
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("universe", Universe)
 @given(data=st.data())
 @SOAK

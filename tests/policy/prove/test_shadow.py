@@ -10,7 +10,7 @@ from kubewitness.policy.types import Policy
 from tests.model import regions as model
 from tests.policy.prove.strategies import policies, pool
 
-QUICK = settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+QUICK = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 SOAK = settings(max_examples=10_000, deadline=None, suppress_health_check=list(HealthCheck))
 
 
@@ -72,7 +72,6 @@ def test_dead_members_are_exact(universe: Universe, data: st.DataObject) -> None
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("universe", Universe)
 @given(data=st.data())
 @SOAK

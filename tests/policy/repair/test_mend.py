@@ -336,7 +336,6 @@ def test_random_policies_are_mended(text):
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(3600)
 @given(texts(8))
 @SOAK
 def test_random_policies_are_mended_at_length(text):

@@ -9,7 +9,7 @@ Rows carry the index of the Event in its log, by which its exact bytes are found
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -25,9 +25,8 @@ from kubewitness.keep.store.layout import OWN_PREFIX, DataDir
 from kubewitness.keep.store.reader import Lost, Tail, read_blocks, records
 from kubewitness.keep.store.scan import SEGMENTS
 from kubewitness.look.query.account import Account, FileAccount
-from kubewitness.look.query.lockdown import QueryError, check_select, engine_errors, locked, seal, tidy
+from kubewitness.look.query.lockdown import MEMORY_BYTES, QueryError, check_select, engine_errors, locked, seal, tidy
 from kubewitness.look.query.run import (
-    MEMORY_BYTES,
     NO_WEIGHTS,
     NOTHING_MADE,
     Answer,
@@ -50,6 +49,8 @@ if TYPE_CHECKING:
 
 _ATTEMPTS = 5
 _BYTES_BATCH = 4096
+WHOLE_BYTES = 8 << 20
+"""Of so many bytes beyond the index every line is parsed, so that damage is found; that takes no time to speak of."""
 
 
 def open_store(data: str, cluster: str | None = None, *, memory_bytes: int = MEMORY_BYTES) -> "StoreEvents":
@@ -91,8 +92,10 @@ class Shelf:
         """Read what the index holds now."""
         return read_manifest(self._root, schema())
 
-    def newest(self, manifest: Manifest) -> "tuple[Lines, list[Lost]]":
-        """Read the Events beyond the index."""
+    def newest(
+        self, manifest: Manifest, may_match: "Callable[[bytes], bool] | None" = None
+    ) -> "tuple[Lines, list[Lost]]":
+        """Read the Events beyond the index: where they are many, after the first ones only those that may match."""
         lines, lost = Lines(), []
         at = (manifest.segment, manifest.offset) if manifest.segment >= 0 else None
         for part in Tail(self.segments, manifest.end, at).poll():
@@ -100,7 +103,7 @@ class Shelf:
                 if part.end > manifest.end:
                     lost.append(part)
             else:
-                lines.add(part, manifest.end)
+                lines.add(part, manifest.end, may_match if lines.size_bytes >= WHOLE_BYTES else None)
         return lines, lost
 
     def end(self) -> int:
@@ -146,6 +149,8 @@ class StoreEvents(Events):
 
     def __init__(self, shelves: Sequence[Shelf], memory_bytes: int) -> None:
         self._shelves = list(shelves)
+        self.checks_all = False
+        """Whether to look for damage in lines that cannot match, too."""
         self._connection: duckdb.DuckDBPyConnection | None = None
         super().__init__([_input(shelf) for shelf in shelves], None, memory_bytes)
 
@@ -198,7 +203,8 @@ class StoreEvents(Events):
         filter_: "Expr | None",
         tests: Iterable[str],
     ) -> Answer:
-        looks = [self._look(shelf, filter_) for shelf in self._shelves]
+        joins_stages = stages == "latest" or "requests" in sql.lower()
+        looks = [self._look(shelf, filter_, joins_stages=joins_stages) for shelf in self._shelves]
         files = [look.path_of(entry) for look in looks for entry in look.files]
         panics = [look.path_of(entry) for look in looks for entry in look.files if entry.stages.get(Stage.PANIC.value)]
         fds = self._files.fds[0], self._files.rescue_fd
@@ -238,14 +244,16 @@ class StoreEvents(Events):
             connection.close()
             raise
 
-    def _look(self, shelf: Shelf, filter_: "Expr | None") -> _Look:
+    def _look(self, shelf: Shelf, filter_: "Expr | None", *, joins_stages: bool) -> _Look:
         manifest = shelf.manifest()
         files: Sequence[Entry] = manifest.files
+        may_match = None
         if filter_ is not None:
-            from kubewitness.look.query.store_bounds import may_hold
+            from kubewitness.look.query.store_bounds import line_test, may_hold
 
             files = [entry for entry in files if may_hold(filter_, entry)]
-        lines, lost = shelf.newest(manifest)
+            may_match = None if self.checks_all else line_test(filter_, joins_stages=joins_stages)
+        lines, lost = shelf.newest(manifest, may_match)
         return _Look(shelf, manifest, files, lines, lost)
 
     def _exact(self, connection: "duckdb.DuckDBPyConnection", rows: list[int]) -> Iterator[bytes]:
@@ -290,7 +298,9 @@ def _fill(look: _Look, unread: Sequence[tuple[int, int, str]]) -> None:
     """Account for what a question read of a log."""
     account = look.account
     account.name = f"store of {look.shelf.cluster}"
-    account.events = look.manifest.rows + len(look.lines.lines) - len(unread)
+    passed = look.lines.passed
+    account.events = look.manifest.rows + len(look.lines.lines) + passed.total() - len(unread)
+    account.damage_checked = not passed
     account.lines = account.events
     for entry in look.manifest.files:
         account.dialects.update(entry.dialects)
@@ -299,6 +309,8 @@ def _fill(look: _Look, unread: Sequence[tuple[int, int, str]]) -> None:
     from kubewitness.keep.store.doors import dialect_of
 
     for _, count, _, source, _ in look.lines.spans:
+        account.dialects[dialect_of(source)] += count
+    for source, count in passed.items():
         account.dialects[dialect_of(source)] += count
     if look.lines.redacted:
         account.dialects["with members removed"] += len(look.lines.redacted)

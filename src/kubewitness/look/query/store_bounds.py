@@ -1,14 +1,38 @@
-"""
-Pass over files of an index that cannot hold what a filter asks for, by what the manifest says of them.
+r"""
+Pass over what cannot hold what a filter asks for: files of an index, and lines that no file holds yet.
 
-Only the time of a request is looked at: all stages of a request have it, so a file is passed over with all of them.
+Of files only the time of a request is looked at: all stages of a request have it, so a file is passed over with all of
+them. Of lines a text is, which is in all that may match; `prefilter` says which, for lines as kube-apiserver writes
+them, and a line with escapes that Go does not write (`\u0061`, `\/`) is never passed over.
 """
+
+import re
+from collections.abc import Callable
 
 from kubewitness.event.derive import expand
 from kubewitness.event.expr import And, Compare, Expr, Known, Literal, Ref
 from kubewitness.keep.index.manifest import Entry
 
 _RECEIVED = Ref("requestReceivedTimestamp")
+
+
+_ODD_ESCAPE = re.compile(rb"\\/|\\u00(?!26|3c|3e)")
+
+
+def line_test(filter_: Expr, *, joins_stages: bool) -> Callable[[bytes], bool] | None:
+    """Give what tells of a line whether its Event could match, or be unknown; None where no text tells."""
+    from kubewitness.look.query.prefilter import shared_needles
+
+    groups = shared_needles(filter_, joins_stages=joins_stages)
+    if not groups:
+        return None
+    needles = tuple(max(groups, key=lambda group: min(map(len, group))))
+    odd = _ODD_ESCAPE.search
+
+    def may_match(line: bytes) -> bool:
+        return any(needle in line for needle in needles) or (b"\\" in line and odd(line) is not None)
+
+    return may_match
 
 
 def may_hold(filter_: Expr, entry: Entry) -> bool:

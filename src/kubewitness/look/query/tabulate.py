@@ -10,7 +10,8 @@ index, time of receipt, source, dialect, what was removed) is joined by its numb
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING
@@ -18,12 +19,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from kubewitness.event.fields import FIELDS
+from kubewitness.event.items import KUBE_APISERVER
 from kubewitness.keep.index.manifest import Entry, Unread
 from kubewitness.keep.index.table import Table, Tabulated
 from kubewitness.keep.seal.leaf import Kept
 from kubewitness.keep.seal.leaf_cut import MEMBERS, Group
 from kubewitness.keep.store.doors import dialect_of
-from kubewitness.keep.store.segment import Block
+from kubewitness.keep.store.segment import Block, Commit
 from kubewitness.look.query.lockdown import engine
 from kubewitness.look.query.relation import WIRE_PATHS, Key, Reading, Relation
 from kubewitness.look.query.relation_names import COLUMNS, SQL_TYPES, identifier, literal
@@ -69,9 +71,11 @@ class Lines:
     """Place of the first line of a commit here, their count, the first log index, the source, nanoseconds."""
     redacted: dict[int, tuple[str, ...]] = field(default_factory=dict)
     size_bytes: int = 0
+    passed: Counter[str] = field(default_factory=Counter)
+    """How many lines were passed over, by their source."""
 
-    def add(self, block: Block, begin: int = 0) -> None:
-        """Take in the Events of a block from index `begin` on."""
+    def add(self, block: Block, begin: int = 0, may_match: Callable[[bytes], bool] | None = None) -> None:
+        """Take in the Events of a block from index `begin` on, or those of them that may match."""
         index = block.first
         for commit in block.commits:
             events = commit.events[max(begin - index, 0) :]
@@ -79,17 +83,28 @@ class Lines:
             index += len(commit.events)
             if not events:
                 continue
-            place = len(self.lines)
-            self.spans.append((place, len(events), first, commit.source, commit.received_ns))
-            for kept in events:
-                line = kept.line
-                if kept.removed or kept.tombstone is not None:
-                    self.redacted[len(self.lines)] = missing(kept)
-                    line = b'{"stage":"ResponseComplete"}' if kept.tombstone else _without_uri(kept)
-                if b"\n" in line or b"\r" in line:
-                    line = line.replace(b"\n", b" ").replace(b"\r", b" ")
-                self.size_bytes += len(line)
-                self.lines.append(line)
+            if may_match is not None and dialect_of(commit.source) == KUBE_APISERVER:
+                for number, kept in enumerate(events):
+                    if kept.removed or kept.tombstone is not None or may_match(kept.line):
+                        self._take((kept,), first + number, commit)
+                    else:
+                        self.passed[commit.source] += 1
+            else:
+                self._take(events, first, commit)
+
+    def _take(self, events: Sequence[Kept], first: int, commit: Commit) -> None:
+        """Take in Events of a commit that follow each other."""
+        place = len(self.lines)
+        self.spans.append((place, len(events), first, commit.source, commit.received_ns))
+        for kept in events:
+            line = kept.line
+            if kept.removed or kept.tombstone is not None:
+                self.redacted[len(self.lines)] = missing(kept)
+                line = b'{"stage":"ResponseComplete"}' if kept.tombstone else _without_uri(kept)
+            if b"\n" in line or b"\r" in line:
+                line = line.replace(b"\n", b" ").replace(b"\r", b" ")
+            self.size_bytes += len(line)
+            self.lines.append(line)
 
     def index_of(self, place: int) -> int:
         """Give the log index of a line."""
