@@ -146,7 +146,7 @@ def _weight_text(weighed: _Weighed, change: "Change") -> str:
         return "no request of this log"
     kinds = [f"{count:,} {kind}" for kind, count in one.top()]
     more = len(one.kinds) - len(kinds)
-    listed = ", ".join([*kinds, *([f"{more} more kinds"] if more else [])])
+    listed = ", ".join([*kinds, *([f"{more} more kind{'' if more == 1 else 's'}"] if more else [])])
     size = f"{'+' if one.size >= 0 else '-'}{bytes_text(abs(one.size))}"
     return f"{sentence(change.before, change.after)} {weighed.rate(one.requests)} ({size}): {listed}"
 

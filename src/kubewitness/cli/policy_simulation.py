@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kubewitness.cli.answer import counted
 from kubewitness.cli.policy_traffic import SHORT_S, bytes_text, change_text, short
 from kubewitness.cli.render.choose import write_rows
 from kubewitness.cli.render.output import Output
@@ -187,7 +188,7 @@ def _head(report: Report, output: Output) -> Iterator[str]:
     traffic, total = report.traffic, report.total
     if traffic.first is not None and traffic.last is not None:
         first, last = (rfc3339(moment, timespec="seconds") for moment in (traffic.first, traffic.last))
-        yield f"{traffic.events:,} events, {bytes_text(traffic.size)}, {first} to {last}"
+        yield f"{counted(traffic.events, 'event')}, {bytes_text(traffic.size)}, {first} to {last}"
     effects = ", ".join(f"{effect.value} {total.effects[effect]:,}" for effect in _EFFECTS if total.effects[effect])
     yield f"events {effects or 'none'}"
     yield ""
@@ -297,7 +298,8 @@ def _unknown_lines(report: Report) -> Iterator[str]:
     if by_level:
         yield ""
     for (level, rule), events in sorted(by_level.items(), key=lambda item: -item[1]):
-        yield f"> unknown: {events:,} events recorded at {level}, {rule}; no like event shows what bodies weigh"
+        number = counted(events, "event")
+        yield f"> unknown: {number} recorded at {level}, {rule}; no like event shows what bodies weigh"
     if report.unseen:
         yield ""
         yield f"unknown: {report.names[0]} does not record these, so how many there are this log cannot say"

@@ -160,20 +160,24 @@ def _line(text: str) -> None:
 
 
 def _text(one: "Suggestion") -> str:
+    from kubewitness.cli.answer import counted
+
     names = ", ".join([*one.lost[:3], *(["..."] if len(one.lost) > 3 else [])])
-    lost = f"loses {len(one.lost)} techniques" + (f" ({names})" if names else "")
-    broken = f"breaks {len(one.broken)} claims" + (f" ({one.broken[0]})" if one.broken else "")
+    lost = f"loses {counted(len(one.lost), 'technique')}" + (f" ({names})" if names else "")
+    broken = f"breaks {counted(len(one.broken), 'claim')}" + (f" ({one.broken[0]})" if one.broken else "")
     return f"-{one.share:.1%} bytes ({bytes_text(one.saved)}), {lost}, {broken}"
 
 
 def _plan(planned: "Plan", traffic: "Traffic", budget: float | None) -> None:
+    from kubewitness.cli.answer import counted
+
     def daily(size: float) -> str:
         return f"{bytes_text(size * _DAY_S / traffic.seconds)} a day"
 
     _line("")
     if budget is not None:
         verdict = "meets" if planned.after.size * _DAY_S / traffic.seconds <= budget else "does not meet"
-        what = f"A plan of {len(planned.steps)} harmless changes" if planned.steps else "The policy as it is"
+        what = f"A plan of {counted(len(planned.steps), 'harmless change')}" if planned.steps else "The policy as it is"
         _line(f"{what} {verdict} {bytes_text(budget)} a day:")
     _line(f"  now {daily(planned.before.size)}")
     for one in planned.steps:
