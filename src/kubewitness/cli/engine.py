@@ -343,7 +343,11 @@ def open_log(args: argparse.Namespace, *, stages: Stages | None = None, narrowed
     except SourceError as error:
         raise UserError(str(error)) from error
     if not getattr(args, "show_sql", False):
-        source.begin(condition.filter, chosen)
+        picks = source.begin(condition.filter, chosen)
+        if picks is None:
+            from kubewitness.look.query import lockdown
+
+            lockdown.begin()
     return Log(source, conditions, chosen)
 
 

@@ -201,6 +201,15 @@ def test_a_line_of_40_mb(tmp_path: Path, reads_body: bool) -> None:
         assert max(row[1] or 0 for row in rows) > 40_000_000
 
 
+@pytest.mark.parametrize("packing", [bytes, gzip.compress, zstandard.compress])
+def test_a_line_longer_than_the_small_buffers(tmp_path: Path, packing: Callable[[bytes], bytes]) -> None:
+    """What the first, small buffers cannot hold is read with the usual ones, and nothing counts twice."""
+    texts = [line for line in long_line(9_000_000) if line.startswith(b"{")]
+    rows, answer = ask(write(tmp_path / "audit.log", packing(b"\n".join((*texts, b"")))))
+    assert [row[0] for row in rows] == ["id-1", "id-2", "id-3", "id-4"]
+    assert (answer.account.lines, answer.account.events, answer.account.damaged) == (4, 4, 0)
+
+
 @pytest.mark.soak
 def test_a_line_of_300_mb(tmp_path: Path) -> None:
     """The same with the longest line anyone has seen, plain and packed, bytes included."""

@@ -65,8 +65,10 @@ def test_blocks_are_the_stream(sizes: list[int], chunk_bytes: int) -> None:
 
     data = b"".join(b"y" * size + b"\n" for size in sizes) + b"last"
     files = BlockFiles()
-    old = scan_blocks.BLOCK_BYTES, scan_blocks.LONG_LINE_BYTES
-    scan_blocks.BLOCK_BYTES, scan_blocks.LONG_LINE_BYTES = 50_000, 55_000
+    names = ("_FIRST_BLOCK_BYTES", "_MOST_BLOCK_BYTES", "LONG_LINE_BYTES", "SHORT_LINE_BYTES")
+    old = [getattr(scan_blocks, name) for name in names]
+    for name, size in zip(names, (20_000, 50_000, 55_000, 40_000), strict=True):
+        setattr(scan_blocks, name, size)
     try:
         found = b""
         for block in blocks((data[i : i + chunk_bytes] for i in range(0, len(data), chunk_bytes)), files):
@@ -77,8 +79,11 @@ def test_blocks_are_the_stream(sizes: list[int], chunk_bytes: int) -> None:
                 content = content[:-1]  # the end that the last line lacks is added for the engine
             assert block.lines == content.count(b"\n")
             assert bool(block.long_line) == (len(content) > 55_000 and content.count(b"\n") <= 1)
+            if block.has_short_lines:
+                assert max(map(len, content.split(b"\n"))) <= 40_000
             found += content
         assert found == data
     finally:
-        scan_blocks.BLOCK_BYTES, scan_blocks.LONG_LINE_BYTES = old
+        for name, size in zip(names, old, strict=True):
+            setattr(scan_blocks, name, size)
         files.close()

@@ -6,6 +6,8 @@ no ATTACH. Before a user's own SQL runs, `seal` forbids changing the configurati
 only one SELECT (or FROM, VALUES, DESCRIBE, SUMMARIZE), so nothing is written either: no COPY, CREATE, SET.
 """
 
+import _thread
+import atexit
 import importlib
 import os
 from collections.abc import Iterable
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     import duckdb
+
+
+MEMORY_BYTES = 384 << 20
+"""For tables and sorting, which spill beyond it; buffers for parsing come on top."""
 
 
 class QueryError(Exception):
@@ -36,8 +42,50 @@ def engine_errors() -> type[Exception]:
     return cast("type[Exception]", engine().Error)
 
 
-def locked(allowed_paths: Iterable[str], memory_bytes: int) -> "duckdb.DuckDBPyConnection":
-    """Give an engine of its own, in memory, that may read these paths."""
+class _Ahead:
+    """An engine that is made in the background. Its thread is joined before the program ends."""
+
+    def __init__(self, memory_bytes: int) -> None:
+        self._memory_bytes = memory_bytes
+        self._pid = os.getpid()
+        self._made: duckdb.DuckDBPyConnection | None = None
+        self._is_done = _thread.allocate_lock()  # `threading` would have to be loaded first
+        self._is_done.acquire()
+        _thread.start_new_thread(self._make, ())
+        atexit.register(self._wait)
+
+    def _make(self) -> None:
+        try:
+            self._made = _connected(self._memory_bytes)
+        except Exception:  # noqa: BLE001 - made again by who needs it, who meets this again
+            self._made = None
+        finally:
+            self._is_done.release()
+
+    def _wait(self) -> None:
+        if os.getpid() == self._pid:
+            with self._is_done:
+                pass
+
+    def take(self, memory_bytes: int) -> "duckdb.DuckDBPyConnection | None":
+        """Give the engine, once, if it is as large as wanted."""
+        if os.getpid() != self._pid:
+            return None  # an engine does not outlive a fork
+        self._wait()
+        made, self._made = self._made, None
+        return made if memory_bytes == self._memory_bytes else None
+
+
+_ahead: list[_Ahead] = []
+
+
+def begin(memory_bytes: int = MEMORY_BYTES) -> None:
+    """Make an engine in the background, for the next who wants one: loading it takes as long as loading all of us."""
+    if not _ahead:
+        _ahead.append(_Ahead(memory_bytes))
+
+
+def _connected(memory_bytes: int) -> "duckdb.DuckDBPyConnection":
     connection: duckdb.DuckDBPyConnection = engine().connect(
         config={
             "threads": str(os.cpu_count() or 1),
@@ -47,6 +95,13 @@ def locked(allowed_paths: Iterable[str], memory_bytes: int) -> "duckdb.DuckDBPyC
             "autoload_known_extensions": "false",
         }
     )
+    return connection
+
+
+def locked(allowed_paths: Iterable[str], memory_bytes: int = MEMORY_BYTES) -> "duckdb.DuckDBPyConnection":
+    """Give an engine of its own, in memory, that may read these paths."""
+    made = _ahead.pop().take(memory_bytes) if _ahead else None
+    connection = made or _connected(memory_bytes)
     paths = ", ".join("'" + path.replace("'", "''") + "'" for path in allowed_paths)
     connection.execute(f"SET allowed_paths = [{paths}]")
     connection.execute("SET enable_external_access = false")

@@ -20,6 +20,7 @@ has the latest stages. Both relations have the columns of `event.fields` by flat
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -27,7 +28,9 @@ import msgspec
 
 from kubewitness.event.fields import by_column, by_path
 from kubewitness.look.query.account import Account
-from kubewitness.look.query.lockdown import QueryError, check_select, engine_errors, locked, seal, tidy
+from kubewitness.look.query.lockdown import MEMORY_BYTES, QueryError, check_select, engine_errors, locked, seal, tidy
+from kubewitness.look.query.plain_sql import columns_compared, columns_selected
+from kubewitness.look.query.question import Question
 from kubewitness.look.query.relation import ENVELOPE, LINE_BYTES, WIRE_PATHS, Key, Relation
 from kubewitness.look.query.relation_names import (
     ALIASES,
@@ -41,7 +44,7 @@ from kubewitness.look.query.relation_names import (
     scanned,
 )
 from kubewitness.look.query.same_request import FILLED_LATER, SAME_IN_EVERY_STAGE
-from kubewitness.look.query.scan import Question, Scan
+from kubewitness.look.query.scan import Scan
 from kubewitness.look.query.scan_blocks import BlockFiles
 from kubewitness.look.query.scan_lengths import with_lengths
 from kubewitness.look.query.source import Input, find_inputs
@@ -59,7 +62,6 @@ NO_WEIGHTS: Weights = MappingProxyType({})
 Made = Mapping[str, tuple[str, str]]
 """Columns by name: type, and SQL over `events` that is worked out while a line is read, so that it need not be kept."""
 NOTHING_MADE: Made = MappingProxyType({})
-MEMORY_BYTES = 384 << 20  # for tables and sorting, which spill beyond it; buffers for parsing come on top
 _FETCH_ROWS = 4096
 
 
@@ -172,7 +174,7 @@ class Events:
                 connection.execute("SET preserve_insertion_order = false")
             scan = self._scan = Scan(connection, relation, question, self._files, picks=picks)
             account = self._read(scan, stages)
-            account.unknown = count_hits(connection, "_match = 2 AND NOT _odd")
+            account.unknown = 0 if unknown == "FALSE" else count_hits(connection, "_match = 2 AND NOT _odd")
             _create_views(connection, question, weights)
             seal(connection)
             rows = connection.execute(without_twins(connection, sql))
@@ -215,23 +217,19 @@ class Events:
         made: Made = NOTHING_MADE,
     ) -> Question:
         """Find which columns the SELECT needs, and which members of an Event must be parsed for them."""
-        numbers = "".join(f", {number} AS {identifier(weight)}" for weight, number in weights.items())
-        numbers += "".join(f", NULL::{type_} AS {identifier(name)}" for name, (type_, _) in made.items())
-        connection.execute(f"CREATE VIEW events AS SELECT *, 0::BIGINT AS _row{numbers} FROM ({TWIN})")
-        if "requests" in sql.lower():  # a view that nobody asks takes as long to make as one that is asked
-            connection.execute("CREATE VIEW requests AS FROM events")
-        is_about_names = re.match(r"\s*(describe|desc|show)\b", sql, re.IGNORECASE) is not None
-        plan = _plan_of(connection, "SELECT 1" if is_about_names else sql)
-        columns = list(COLUMNS) if is_about_names else columns_of(scanned(plan))
-        deciding = []
-        if (where, unknown) != ("TRUE", "FALSE"):
-            deciding = columns_of(scanned(_plan_of(connection, f"SELECT {where}, {unknown} FROM events")))
-        making = []
-        if made:
-            sources = ", ".join(source for _, source in made.values())
-            making = columns_of(scanned(_plan_of(connection, f"SELECT {sources} FROM events")))
-        connection.execute("DROP VIEW IF EXISTS requests")
-        connection.execute("DROP VIEW events")
+        selected = None if weights or made else columns_selected(sql)
+        deciding = columns_compared(where, unknown)
+        making: list[str] = []
+        if selected is None or deciding is None:
+            more = {**weights, **{name: f"NULL::{type_}" for name, (type_, _) in made.items()}}
+            with _twins(connection, sql, more):
+                selected = selected or _explained(connection, sql)
+                if deciding is None:
+                    deciding = columns_of(scanned(_plan_of(connection, f"SELECT {where}, {unknown} FROM events")))
+                if made:
+                    sources = ", ".join(source for _, source in made.values())
+                    making = columns_of(scanned(_plan_of(connection, f"SELECT {sources} FROM events")))
+        columns, is_ordered = selected
         used = sorted({*columns, *deciding, *making}, key=COLUMNS.index)
         decides = wire_paths(deciding)
         return Question(
@@ -245,7 +243,7 @@ class Events:
             changes_with_stage=not decides <= SAME_IN_EVERY_STAGE | FILLED_LATER,
             joined_by=decides & SAME_IN_EVERY_STAGE,
             filled_later=tuple(by_path(path).column for path in sorted(decides & FILLED_LATER)),
-            is_ordered=not ignores_order(plan),
+            is_ordered=is_ordered,
             keeps_bytes=keeps_bytes,
             made=tuple((name, source) for name, (_, source) in made.items()),
         )
@@ -260,12 +258,12 @@ class Events:
         every = question.changes_with_stage
         if not any(one.shares_audit_ids for one in self.inputs):
             account = Account(scan.read(self.inputs, Key.AUDIT_ID, keeps_every_row=every))
-            in_doubt = not every and has_doubt(scan.connection)
+            in_doubt = not every and bool(question.filled_later) and has_doubt(scan.connection)
             if not in_doubt and not _shares_keys(scan.connection):
                 return account  # every row is a request of its own, or the only one of it here
             every |= in_doubt
         account = Account(scan.read(self.inputs, Key.REQUEST, keeps_every_row=every))
-        if not every and has_doubt(scan.connection):
+        if not every and question.filled_later and has_doubt(scan.connection):
             account = Account(scan.read(self.inputs, Key.REQUEST, keeps_every_row=True))
         keep_latest(scan.connection)
         return account
@@ -317,6 +315,25 @@ def bracket(connection: "duckdb.DuckDBPyConnection", condition: str) -> str:
     return bracketed
 
 
+@contextmanager
+def _twins(connection: "duckdb.DuckDBPyConnection", sql: str, more: Mapping[str, str]) -> Iterator[None]:
+    """Let `events` and `requests` be relations without rows that have every name, while a question is explained."""
+    columns = "".join(f", {value} AS {identifier(name)}" for name, value in more.items())
+    connection.execute(f"CREATE VIEW events AS SELECT *, 0::BIGINT AS _row{columns} FROM ({TWIN})")
+    if "requests" in sql.lower():  # a view that nobody asks takes as long to make as one that is asked
+        connection.execute("CREATE VIEW requests AS FROM events")
+    yield
+    connection.execute("DROP VIEW IF EXISTS requests")
+    connection.execute("DROP VIEW events")
+
+
+def _explained(connection: "duckdb.DuckDBPyConnection", sql: str) -> tuple[list[str], bool]:
+    """Give the columns that the SELECT reads, as the engine would, and whether the order of rows can be seen in it."""
+    is_about_names = re.match(r"\s*(describe|desc|show)\b", sql, re.IGNORECASE) is not None
+    plan = _plan_of(connection, "SELECT 1" if is_about_names else sql)
+    return list(COLUMNS) if is_about_names else columns_of(scanned(plan)), not ignores_order(plan)
+
+
 def _plan_of(connection: "duckdb.DuckDBPyConnection", sql: str) -> str:
     row = connection.execute(f"EXPLAIN (FORMAT json) {sql}").fetchone()
     return str(row[1]) if row else "[]"
@@ -345,10 +362,16 @@ def has_doubt(connection: "duckdb.DuckDBPyConnection") -> bool:
 
 
 def _shares_keys(connection: "duckdb.DuckDBPyConnection") -> bool:
-    shared = "SELECT _key FROM hits WHERE NOT _odd GROUP BY _key HAVING count(*) > 1"
-    row = connection.execute("SELECT count(_key) = count(DISTINCT _key) FROM hits WHERE NOT _odd").fetchone()
-    is_distinct = bool(row and row[0])
-    return not is_distinct and count_hits(connection, f"_match > 0 AND NOT _odd AND _key IN ({shared})") > 0
+    """Say whether a row that matches, or may, has its key in common with another."""
+    row = connection.execute(
+        "SELECT count(_key) = count(DISTINCT _key) FROM hits WHERE _match > 0 AND NOT _odd"
+    ).fetchone()
+    if row and not row[0]:
+        return True
+    others = "NOT _odd AND _match = 0 AND _key IS NOT NULL"
+    if count_hits(connection, others) == 0:
+        return False
+    return count_hits(connection, f"{others} AND _key IN (SELECT _key FROM hits WHERE _match > 0 AND NOT _odd)") > 0
 
 
 def keep_latest(connection: "duckdb.DuckDBPyConnection") -> None:
@@ -386,6 +409,8 @@ def _create_views(connection: "duckdb.DuckDBPyConnection", question: Question, w
 
 def without_twins(connection: "duckdb.DuckDBPyConnection", sql: str) -> str:
     """Leave the second names out of what `SELECT *` gives."""
+    if columns_selected(sql) is not None:
+        return sql
     names = {row[0] for row in connection.execute(f"DESCRIBE {sql}").fetchall()}
     twins = [name for name in (*ALIASES, *STRUCTS, "_row") if name in names]
     if len(twins) == len(ALIASES) + len(STRUCTS) + 1 and names.issuperset(COLUMNS):

@@ -25,9 +25,10 @@ from kubewitness._kit.opening import Compression, TornError, torn_zstd
 from kubewitness.event.items import Damage, DamageKind
 from kubewitness.look.query.account import FileAccount
 from kubewitness.look.query.lockdown import engine
+from kubewitness.look.query.question import Question
 from kubewitness.look.query.relation import Key, Reading, Relation
 from kubewitness.look.query.relation_names import every_name, identifier, rows_read
-from kubewitness.look.query.scan_blocks import BLOCK_BYTES, LONG_LINE_BYTES, Block, BlockFiles, blocks
+from kubewitness.look.query.scan_blocks import LONG_LINE_BYTES, SHORT_LINE_BYTES, Block, BlockFiles, blocks
 from kubewitness.look.query.scan_lengths import LENGTHS, MOST_IN_PLACE_BYTES, Measure
 from kubewitness.look.query.scan_lines import Line, count_lines, pick, regions
 from kubewitness.look.query.source import Input
@@ -42,7 +43,11 @@ _BODIES = frozenset({"requestObject", "responseObject"})
 _SPACE = b" \t\r\n\v\f"
 _TOO_LONG = "maximum_object_size"
 _LONG_FILE_BYTES = 32 << 20
+_BATCH_BYTES = 32 << 20
 _BLOCK_OPTIONS = ""
+# the engine's threads share a file buffer by buffer, of twice this size: 32 MiB would be a block for one thread alone
+_IN_PLACE = f", maximum_object_size={4 << 20}"
+_SHORT_LINES = f", maximum_object_size={2 * SHORT_LINE_BYTES}"
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -67,31 +72,6 @@ class Part(msgspec.Struct):
     reading: Reading = Reading.TOLERANT
 
 
-class Question(msgspec.Struct, frozen=True):
-    """What to look for, in SQL over `events`; which columns to keep; which wire paths must be parsed for it."""
-
-    columns: tuple[str, ...]
-    used: tuple[str, ...]
-    """`columns` and those that the conditions name."""
-    reads: frozenset[str]
-    where: str = "TRUE"
-    unknown: str = "FALSE"
-    decides: frozenset[str] | None = None
-    """Wire paths whose types are tested in every line; those of other members only in rows that match. None for all."""
-    joins_stages: bool = True
-    changes_with_stage: bool = False
-    """The conditions read what an early stage of a request does not tell about the latest."""
-    joined_by: frozenset[str] = frozenset()
-    """Wire paths that the conditions read and that are the same in every stage of a request."""
-    filled_later: tuple[str, ...] = ()
-    """Columns that the conditions read and that an early stage may lack."""
-    is_ordered: bool = True
-    """The order of rows can be seen in the answer."""
-    keeps_bytes: bool = False
-    made: tuple[tuple[str, str], ...] = ()
-    """Names of further columns to keep, and SQL over `used` for each."""
-
-
 class Scan(msgspec.Struct):
     """Reads inputs into `hits`, a table of `connection`."""
 
@@ -106,6 +86,7 @@ class Scan(msgspec.Struct):
     measure: Measure | None = None
     keeps_every_row: bool = False
     """Keep rows that do not match too, empty but for their key: an early stage may match, and the latest not."""
+    _has_table: bool = False
 
     def progress_bytes(self) -> int:
         """How many bytes have been read, as far as known. May be asked from another thread."""
@@ -117,7 +98,7 @@ class Scan(msgspec.Struct):
         self.keeps_every_row = keeps_every_row
         self.parts.clear()
         self.done_bytes = 0
-        self.connection.execute(f"CREATE OR REPLACE TABLE hits AS {self._select('/dev/null', 0)} LIMIT 0")
+        self._has_table = False
         if self.relation.measures:
             self.connection.execute(LENGTHS)
         accounts = []
@@ -126,7 +107,15 @@ class Scan(msgspec.Struct):
             self._read_input(one, account)
             accounts.append(account)
             self.done_bytes += one.size_bytes
+        if not self._has_table:
+            self._fill(f"{self._select('/dev/null', 0)} LIMIT 0")
         return accounts
+
+    def _fill(self, select: str) -> None:
+        """Put rows into `hits`; the first ones make it."""
+        into = "INSERT INTO hits" if self._has_table else "CREATE OR REPLACE TABLE hits AS"
+        self.connection.execute(f"{into} {select}")
+        self._has_table = True
 
     def _read_input(self, one: Input, account: FileAccount) -> None:
         if one.size_bytes == 0:
@@ -179,7 +168,7 @@ class Scan(msgspec.Struct):
         """Let the engine open the file itself. False when it cannot hold a line or unpack the data."""
         part = self._new_part(Part(one))
         try:
-            rows = self._insert(one.path, part, _unpacking(one))
+            rows = self._insert_either(one.path, part, _unpacking(one))
         except engine().InvalidInputException as exc:
             if _TOO_LONG in str(exc):
                 return False
@@ -205,7 +194,8 @@ class Scan(msgspec.Struct):
                     self._rescue_lines([[Line(0, block.offset, block.line, block.long_line)]], one, account)
                     continue
                 part = self._new_part(Part(one, block.offset, block.line, block.lines))
-                rows = self._insert(self.files.paths[block.fd], part, _BLOCK_OPTIONS)
+                options = _SHORT_LINES if block.has_short_lines else _BLOCK_OPTIONS
+                rows = self._insert(self.files.paths[block.fd], part, options)
                 account.lines += rows
                 if not self._settle_odd(one, part, rows, account, block):
                     return
@@ -315,7 +305,7 @@ class Scan(msgspec.Struct):
                 continue
             batch.append(x)
             size += len(x.line)
-            if size >= BLOCK_BYTES:
+            if size >= _BATCH_BYTES:
                 self._insert_batch(batch, one, account)
                 batch, size = [], 0
         if batch:
@@ -433,8 +423,17 @@ class Scan(msgspec.Struct):
             self._insert_select(path, part, options)
         return now.rows
 
+    def _insert_either(self, path: str, part: int, options: str) -> int:
+        """Read a file with small buffers, so that the engine's threads end together, or with the usual ones."""
+        try:
+            return self._insert(path, part, options + _IN_PLACE)
+        except engine().InvalidInputException as exc:
+            if _TOO_LONG not in str(exc):
+                raise
+            return self._insert(path, part, options)
+
     def _insert_select(self, path: str, part: int, options: str) -> None:
-        self.connection.execute(f"INSERT INTO hits {self._select(path, part, options)}")
+        self._fill(self._select(path, part, options))
         self.parts[part].rows = rows_read(self.connection)
 
     def _insert_measured(self, path: str, part: int, options: str) -> None:
@@ -476,7 +475,7 @@ def _batches(lines: list[tuple[int, bytes]]) -> Iterator[list[tuple[int, bytes]]
     for line in lines:
         batch.append(line)
         size += len(line[1])
-        if size >= BLOCK_BYTES:
+        if size >= _BATCH_BYTES:
             yield batch
             batch, size = [], 0
     if batch:

@@ -25,9 +25,8 @@ from kubewitness.keep.store.layout import OWN_PREFIX, DataDir
 from kubewitness.keep.store.reader import Lost, Tail, read_blocks, records
 from kubewitness.keep.store.scan import SEGMENTS
 from kubewitness.look.query.account import Account, FileAccount
-from kubewitness.look.query.lockdown import QueryError, check_select, engine_errors, locked, seal, tidy
+from kubewitness.look.query.lockdown import MEMORY_BYTES, QueryError, check_select, engine_errors, locked, seal, tidy
 from kubewitness.look.query.run import (
-    MEMORY_BYTES,
     NO_WEIGHTS,
     NOTHING_MADE,
     Answer,

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from kubewitness.event.fields import by_column, by_path
+from kubewitness.look.query.question import Question
 from kubewitness.look.query.relation import RANK
 from kubewitness.look.query.relation_names import SQL_TYPES, every_name, identifier, literal
 from kubewitness.look.query.run import has_doubt, keep_latest
-from kubewitness.look.query.scan import Question
 from kubewitness.look.query.tabulate import COMPUTED
 
 if TYPE_CHECKING:
