@@ -14,11 +14,12 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from kubewitness import apiserver
 from kubewitness.apiserver.check import Question, check
 from kubewitness.apiserver.context import Unknown
+from kubewitness.cli import policy_presets
 from kubewitness.cli.main import main
 from kubewitness.emit.backends import options
+from kubewitness.policy import workshop
 from kubewitness.policy.load import read
 from tests.apiserver.trees import DATA, POLICY, contents, machine
 from tests.assembly.serving import Server
@@ -27,7 +28,7 @@ from tests.toyapi.process import METADATA
 
 from .conftest import Result
 
-PRESETS = Path(apiserver.__file__).parent / "presets"
+PRESETS = Path(workshop.__file__).parent / "presets"
 MANIFEST = "etc/kubernetes/manifests/kube-apiserver.yaml"
 
 
@@ -84,7 +85,7 @@ def test_first_the_difference_then_the_deed(enable, tmp_path):
 
 def test_presets_are_policies_that_the_server_takes(enable, tmp_path):
     """Each preset is accepted; the one taken by itself is `recommended`, without findings."""
-    for preset in ("recommended", "metadata", "stig"):
+    for preset in policy_presets.PRESETS:
         assert enable("--preset", preset).code == 0
         written = (tmp_path / "etc/kubernetes/audit-policy.yaml").read_bytes()
         assert read(written).policy is not None

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from kubewitness.cli.policy_coverage import shipped_techniques
-from kubewitness.cli.policy_init import CLAIMS, FULL, PRESETS, preset
+from kubewitness.cli.policy_presets import PRESETS, preset
 from kubewitness.policy.check import check
 from kubewitness.policy.load import load
 from kubewitness.policy.prove.claims import parse_claims, prove
@@ -22,15 +22,15 @@ def test_presets_keep_what_they_claim(name):
     assert report.accepted
     assert [one.code for one in report.findings if one.severity.value in ("refused", "wrong")] == []
     policy = load(text)
-    for claim in (claim for one in CLAIMS[name] for claim in parse_claims(one)):
+    for claim in (claim for one in PRESETS[name].claims for claim in parse_claims(one)):
         assert prove(policy, claim).is_proved, claim.text
     verdicts = [cover(policy, technique).verdict for technique in shipped_techniques()]
-    assert verdicts.count(Verdict.FULL) == FULL[name]
+    assert verdicts.count(Verdict.FULL) == PRESETS[name].fully_seen
     assert Verdict.BLIND not in verdicts
     assert sum(line.startswith("#") for line in text.splitlines()) >= 8
 
 
-@pytest.mark.parametrize("name", ["minimal", "cis", "forensic", "detection-ready"])
+@pytest.mark.parametrize("name", ["minimal", "cis", "forensic", "detection-ready", "metadata", "stig"])
 def test_no_identity_is_unseen(name):
     """But for gke-like, who steals a control-plane identity is seen like anybody."""
     policy = load(preset(name))

@@ -12,6 +12,9 @@ from collections.abc import Callable, Sequence
 
 SECTOR = 512
 
+ERRORS = (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""What a disk answers that is broken, full, over its quota, or gone read-only."""
+
 
 class ProcessEnd(BaseException):
     """The process is no more; nothing of it may run on."""
@@ -84,6 +87,22 @@ class SimDisk:
     def calm(self) -> None:
         """Have no more faults."""
         self.end_at, self.fail_at = None, {}
+
+    def trouble(self, within: int, failures: Sequence[int] = (0, 0, 1, 2)) -> None:
+        """Draw when the process ends, if anything ends it, and how many operations fail; all within so many."""
+        self.calm()
+        if self.rng.random() < 0.8:
+            self.end_at = self.operations + self.rng.randrange(1, within)
+        for _ in range(self.rng.choice(failures)):
+            self.fail_at[self.operations + self.rng.randrange(1, within)] = self.rng.choice(ERRORS)
+
+    def fall(self) -> None:
+        """Lose the process, or the power."""
+        self.calm()
+        if self.rng.random() < 0.5:
+            self.power_cut()
+        else:
+            self.restart()
 
     def restart(self) -> None:
         """Begin another process on the same machine: locks are gone, the cache is not, or not all of it."""

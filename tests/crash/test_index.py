@@ -12,7 +12,7 @@ from kubewitness.keep.index.manifest import INDEX, read_manifest
 from kubewitness.keep.store.errors import StoreError, UnavailableError
 from kubewitness.keep.store.log import Batch
 from tests.crash.simfs import ProcessEnd, SimDisk
-from tests.crash.test_store import ERRORS, Sender, opened
+from tests.crash.test_store import Sender, opened
 from tests.keep.index.test_maker import Plain, _rows
 
 
@@ -66,18 +66,10 @@ def history(seed: int) -> None:
     disk, sender = SimDisk(rng), Sender(rng)
     stored: dict[int, bytes] = {}
     for _ in range(5):
-        disk.calm()
-        if rng.random() < 0.8:
-            disk.end_at = disk.operations + rng.randrange(1, 500)
-        for _ in range(rng.choice((0, 0, 1, 2))):
-            disk.fail_at[disk.operations + rng.randrange(1, 500)] = rng.choice(ERRORS)
+        disk.trouble(500)
         with suppress(ProcessEnd, UnavailableError, OSError):
             live(disk, sender, stored)
-        disk.calm()
-        if rng.random() < 0.5:
-            disk.power_cut()
-        else:
-            disk.restart()
+        disk.fall()
         look(disk, stored)
     disk.locks.clear()
     log = opened(disk, 0)

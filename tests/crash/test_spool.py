@@ -7,7 +7,6 @@ import pytest
 
 from kubewitness.emit.backends.spoolfiles import Spool, SpoolFullError
 from tests.crash.simfs import ProcessEnd, SimDisk
-from tests.crash.test_store import ERRORS
 
 
 class Promises:
@@ -68,18 +67,10 @@ def history(seed: int) -> None:
     rng = random.Random(seed)
     disk, promises = SimDisk(rng), Promises()
     for _ in range(5):
-        disk.calm()
-        if rng.random() < 0.8:
-            disk.end_at = disk.operations + rng.randrange(1, 150)
-        for _ in range(rng.choice((0, 0, 1, 3))):
-            disk.fail_at[disk.operations + rng.randrange(1, 150)] = rng.choice(ERRORS)
+        disk.trouble(150, (0, 0, 1, 3))
         with suppress(ProcessEnd, OSError):
             live(disk, promises)
-        disk.calm()
-        if rng.random() < 0.5:
-            disk.power_cut()
-        else:
-            disk.restart()
+        disk.fall()
     disk.locks.clear()
     spool = Spool(disk.root, 20_000, 700)
     waiting = spool.waiting

@@ -1,6 +1,5 @@
 """Acknowledged Events survive every crash, once, and no start needs anybody's help."""
 
-import errno
 import random
 from contextlib import suppress
 
@@ -13,10 +12,9 @@ from kubewitness.keep.store.errors import StoreError, UnavailableError
 from kubewitness.keep.store.log import SEGMENTS, Batch, ClusterLog
 from kubewitness.keep.store.reader import Lost, read_blocks, records
 from kubewitness.keep.store.scan import end_of, name_of
-from tests.crash.simfs import ProcessEnd, SimAppender, SimDirectory, SimDisk
+from tests.crash.simfs import ERRORS, ProcessEnd, SimAppender, SimDirectory, SimDisk
 
 KEY = b"k" * 32
-ERRORS = (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 class Sender:
@@ -99,18 +97,10 @@ def history(seed: int) -> None:
     rng = random.Random(seed)
     disk, sender, signed = SimDisk(rng), Sender(rng), 0
     for _ in range(6):
-        disk.calm()
-        if rng.random() < 0.8:
-            disk.end_at = disk.operations + rng.randrange(1, 120)
-        for _ in range(rng.choice((0, 0, 1, 2, 6))):
-            disk.fail_at[disk.operations + rng.randrange(1, 120)] = rng.choice(ERRORS)
+        disk.trouble(120, (0, 0, 1, 2, 6))
         with suppress(ProcessEnd, UnavailableError):
             signed = live(disk, sender, signed, 12)
-        disk.calm()
-        if rng.random() < 0.5:
-            disk.power_cut()
-        else:
-            disk.restart()
+        disk.fall()
         if rng.random() < 0.7:
             try:
                 log = opened(disk, signed)

@@ -15,7 +15,7 @@ from kubewitness.keep.store.errors import StoreError, UnavailableError
 from kubewitness.keep.store.log import Batch
 from kubewitness.keep.store.tree import CHECKPOINT, TILES, Tree, head_sizes, read_head
 from tests.crash.simfs import ProcessEnd, SimDisk
-from tests.crash.test_store import ERRORS, Sender, opened
+from tests.crash.test_store import Sender, opened
 
 ORIGIN = "example.test/audit"
 
@@ -93,19 +93,12 @@ def history(seed: int) -> None:
     rng = random.Random(seed)
     disk, sender, shown = SimDisk(rng), Sender(rng), {}
     for _ in range(5):
-        disk.calm()
-        if rng.random() < 0.8:
-            disk.end_at = disk.operations + rng.randrange(1, 400)
-        for _ in range(rng.choice((0, 0, 1, 2))):
-            disk.fail_at[disk.operations + rng.randrange(1, 400)] = rng.choice(ERRORS)
+        disk.trouble(400)
         with suppress(ProcessEnd, UnavailableError, OSError):
             live(disk, sender, shown)
         disk.calm()
         look(disk, shown)
-        if rng.random() < 0.5:
-            disk.power_cut()
-        else:
-            disk.restart()
+        disk.fall()
         if rng.random() < 0.5:
             check(disk, shown)
     disk.power_cut()

@@ -6,11 +6,11 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kubewitness.cli.errors import ExitCode, UserError
+from kubewitness.cli.policy_presets import PRESETS, preset
 from kubewitness.cli.render.folded import folded
 from kubewitness.cli.render.printable import printable
 
@@ -34,7 +34,6 @@ Without --policy or --preset a policy that is there stays, else the preset `reco
 """
 _DISTROS = ("kubeadm", "kind", "k3s", "rke2", "k0s", "minikube", "talos", "microk8s")
 _CLOUDS = ("eks", "gke", "aks")
-_PRESETS = ("recommended", "metadata", "stig")
 # What CIS 1.2.16-1.2.19 and DISA STIG V-242461..465 ask for at least.
 _ROTATION = {"audit-log-maxage": "30", "audit-log-maxbackup": "10", "audit-log-maxsize": "100"}
 # An outage of the receiver of some 4 minutes is survived, with the default of 10 s only of 81 s.
@@ -63,7 +62,8 @@ def add_subcommand(subparsers: "argparse._SubParsersAction[argparse.ArgumentPars
                         help="what the cluster was made with; by itself, what is found on this machine")  # fmt: skip
     policy = parser.add_mutually_exclusive_group()
     policy.add_argument("--policy", metavar="FILE", help="the audit policy to write")
-    policy.add_argument("--preset", choices=_PRESETS, help="a policy that comes with kubewitness")
+    policy.add_argument("--preset", metavar="NAME", choices=tuple(PRESETS),
+                        help="a policy that comes with kubewitness: `policy init --list` names them")  # fmt: skip
     webhook = parser.add_mutually_exclusive_group()
     webhook.add_argument("--webhook", metavar="KUBECONFIG", help="also send events to the receiver this file names")
     webhook.add_argument("--serve", metavar="DIR", type=Path,
@@ -142,10 +142,10 @@ def _wanted(args: argparse.Namespace) -> "Wanted":
     from kubewitness.apiserver.plan import Wanted
 
     webhook = str(_served(args.serve, args.cluster)) if args.serve else args.webhook
-    policy = _preset(args.preset) if args.preset else _policy(args.policy) if args.policy else None
+    policy = preset(args.preset).encode() if args.preset else _policy(args.policy) if args.policy else None
     return Wanted(
         policy=policy,
-        fallback=_preset("recommended"),
+        fallback=preset("recommended").encode(),
         policy_path=args.policy_path,
         log_path=args.log_path,
         webhook=_webhook(webhook) if webhook else None,
@@ -153,10 +153,6 @@ def _wanted(args: argparse.Namespace) -> "Wanted":
         defaults=_ROTATION | _BACKOFF if webhook else _ROTATION,
         config=args.config,
     )
-
-
-def _preset(name: str) -> bytes:
-    return (resources.files("kubewitness.apiserver") / "presets" / f"{name}.yaml").read_bytes()
 
 
 def _policy(path: str) -> bytes:

@@ -2,35 +2,19 @@
 
 import argparse
 import sys
-from importlib.resources import files
 from pathlib import Path
 
 from kubewitness.cli.errors import ExitCode, UserError
+from kubewitness.cli.policy_presets import PRESETS, described, preset
 
-DESCRIPTION = """\
+DESCRIPTION = f"""\
 Print a commented audit policy to start from, or write it to a file.
 
   kubewitness policy init --list
   kubewitness policy init --preset detection-ready > audit-policy.yaml
   kubewitness policy init --preset cis --write /etc/kubernetes/audit-policy.yaml
 
-  minimal          every request once, without bodies
-  cis              CIS Kubernetes Benchmark 3.2.1 and 3.2.2
-  forensic         every change with what was asked and what came of it
-  detection-ready  every technique that an audit log can show is told from daily work
-  gke-like         the division of labour of a managed cloud
-"""
-PRESETS = ("minimal", "cis", "forensic", "detection-ready", "gke-like")
-CLAIMS = {
-    "minimal": ("no-secret-bodies", "exec-visible", "* never above Metadata"),
-    "cis": ("cis-3.2.2", "no-secret-bodies", "exec-visible", "rbac-changes-with-bodies"),
-    "forensic": ("no-secret-bodies", "exec-visible", "rbac-changes-with-bodies"),
-    "detection-ready": ("no-secret-bodies", "exec-visible", "rbac-changes-with-bodies"),
-    "gke-like": ("cis-3.2.2", "no-secret-bodies", "exec-visible", "rbac-changes-with-bodies"),
-}
-"""What each is proved to keep (`policy prove`)."""
-FULL = {"minimal": 30, "cis": 48, "forensic": 57, "detection-ready": 57, "gke-like": 53}
-"""Techniques of 57 that each fully shows (`policy coverage`)."""
+{described()}"""
 
 
 def add_subcommand(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -42,23 +26,19 @@ def add_subcommand(subparsers: "argparse._SubParsersAction[argparse.ArgumentPars
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--preset", choices=PRESETS, default="detection-ready", help="which (default: %(default)s)")
+    parser.add_argument("--preset", metavar="NAME", choices=tuple(PRESETS), default="detection-ready",
+                        help="which of them (default: %(default)s)")  # fmt: skip
     parser.add_argument("--list", action="store_true", help="say what each preset keeps and shows")
     parser.add_argument("--write", metavar="FILE", type=Path, help="write it there, unless there is such a file")
     parser.add_argument("--force", action="store_true", help="with --write: replace the file")
     parser.set_defaults(run=run)
 
 
-def preset(name: str) -> str:
-    """Give the text of a preset."""
-    return files("kubewitness.policy.workshop").joinpath(f"presets/{name}.yaml").read_text("utf-8")
-
-
 def run(args: argparse.Namespace) -> int:
     """Print or write the preset."""
     if args.list:
-        for name in PRESETS:
-            sys.stdout.write(f"{name}: {FULL[name]} of 57 techniques fully seen; {', '.join(CLAIMS[name])}\n")
+        for name, one in PRESETS.items():
+            sys.stdout.write(f"{name}: {one.fully_seen} of 57 techniques fully seen; {', '.join(one.claims)}\n")
         return ExitCode.OK
     text = preset(args.preset)
     if args.write is None:
