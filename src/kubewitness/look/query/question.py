@@ -1,10 +1,9 @@
 """What a scan looks for, and what it keeps of it."""
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(msgspec.Struct, frozen=True):
     """What to look for, in SQL over `events`; which columns to keep; which wire paths must be parsed for it."""
 
     columns: tuple[str, ...]

@@ -14,7 +14,8 @@ NULL, which the test of its always-set member finds.
 import enum
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from kubewitness.event.fields import FIELDS, Field, FieldType
 from kubewitness.event.items import KUBE_APISERVER
@@ -98,8 +99,7 @@ _KEYS: Mapping[Key, tuple[str, ...]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Relation:
+class Relation(msgspec.Struct, frozen=True):
     """How raw lines become `events` for one question.
 
     `derived` gives the SQL of each derived column over the flat ones. `nonce` keys the hash that joins the stages
@@ -110,7 +110,7 @@ class Relation:
     derived: Mapping[str, str]
     nonce: str
     cluster: str | None = None
-    weights: Mapping[str, str] = field(default_factory=dict)
+    weights: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Further columns, numbers made in SQL of `requestObject` and `responseObject`; or `LINE_BYTES` alone: what the
     line takes with its end, NULL where lines are read strictly (see `scan_lengths`)."""
 

@@ -21,9 +21,10 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
+
+import msgspec
 
 from kubewitness.event.fields import by_column, by_path
 from kubewitness.look.query.account import Account
@@ -167,7 +168,7 @@ class Events:
                 connection, sql, where, unknown, stages, keeps_bytes=keeps_bytes, weights=numbers, made=made
             )
             decides = None if question.decides is None else question.decides.union(tests)
-            question = replace(question, decides=decides, reads=question.reads.union(tests))
+            question = msgspec.structs.replace(question, decides=decides, reads=question.reads.union(tests))
             relation = self._relation(question.used, weights)
             if not question.is_ordered and not keeps_bytes and not relation.measures:
                 connection.execute("SET preserve_insertion_order = false")
@@ -268,8 +269,7 @@ class Events:
         return account
 
 
-@dataclass(slots=True)
-class Answer:
+class Answer(msgspec.Struct):
     """Rows, and the account of how they were found."""
 
     _rows: "duckdb.DuckDBPyConnection"

@@ -17,8 +17,9 @@ stage, `_doubt` (a later stage may not match), `_key` of the request, `_filled` 
 
 # ruff: noqa: S608 - writing SQL is what this module is for; names and texts go through identifier() and literal()
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from kubewitness._kit.opening import Compression, TornError, torn_zstd
 from kubewitness.event.items import Damage, DamageKind
@@ -49,8 +50,7 @@ _IN_PLACE = f", maximum_object_size={4 << 20}"
 _SHORT_LINES = f", maximum_object_size={2 * SHORT_LINE_BYTES}"
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """Where the Event of a rescued or picked row stood, and its exact bytes where they were asked for."""
 
     offset: int
@@ -58,8 +58,7 @@ class Place:
     raw: bytes
 
 
-@dataclass(slots=True)
-class Part:
+class Part(msgspec.Struct):
     """What one INSERT read: a whole input, a block of it, or rescued lines of it."""
 
     input: Input
@@ -73,15 +72,14 @@ class Part:
     reading: Reading = Reading.TOLERANT
 
 
-@dataclass(slots=True)
-class Scan:
+class Scan(msgspec.Struct):
     """Reads inputs into `hits`, a table of `connection`."""
 
     connection: "duckdb.DuckDBPyConnection"
     relation: Relation
     question: Question
     files: BlockFiles
-    parts: list[Part] = field(default_factory=list)
+    parts: list[Part] = msgspec.field(default_factory=list)
     done_bytes: int = 0
     key: Key = Key.REQUEST
     picks: "Picks | None" = None

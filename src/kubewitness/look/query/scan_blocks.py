@@ -6,13 +6,16 @@ one core and parsing that of the others. A line too long for the engine is hande
 """
 
 import os
-import queue
 import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
 
 from kubewitness._kit.opening import CHUNK_BYTES, TornError
+
+if TYPE_CHECKING:
+    import queue
 
 _FIRST_BLOCK_BYTES = 8 << 20  # while it is filled the engine has nothing to do; each next one is twice as large
 _MOST_BLOCK_BYTES = 96 << 20  # each costs the engine some 15 ms to begin with
@@ -63,8 +66,7 @@ class BlockFiles:
             at += len(chunk)
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(msgspec.Struct, frozen=True):
     """Whole lines: in a memory file, or one long line by itself."""
 
     offset: int
@@ -78,6 +80,7 @@ class Block:
 
 def blocks(chunks: Iterable[bytes], files: BlockFiles) -> Iterator[Block]:
     """Give the stream in blocks. A Block is to be used before the next is asked for; its file is then refilled."""
+    import queue
     from concurrent.futures import ThreadPoolExecutor
 
     free: queue.Queue[int] = queue.Queue()

@@ -7,14 +7,14 @@ value a line may be one value over several.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import groupby
+
+import msgspec
 
 _BLANK = b" \t\r\v\f"
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(msgspec.Struct, frozen=True):
     """One line, with blank lines before it if `pick` met some: its ordinal, where it stands, its bytes."""
 
     ordinal: int

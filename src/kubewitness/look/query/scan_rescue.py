@@ -7,7 +7,6 @@ one Event a line.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 import msgspec
 
@@ -18,8 +17,7 @@ from kubewitness.event.types import ABSENT
 SLIM_FROM_BYTES = 4 << 20  # a longer line loses its bodies on the way to the engine when the question reads none
 
 
-@dataclass(frozen=True, slots=True)
-class Rescued:
+class Rescued(msgspec.Struct, frozen=True):
     """One Event as a line for the engine, and the Record it was made from."""
 
     line: bytes

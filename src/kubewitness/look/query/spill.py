@@ -10,7 +10,6 @@ import atexit
 import contextlib
 import os
 import re
-import secrets
 
 _NAME = re.compile(r"kubewitness-spill-(\d+)-[0-9a-f]+")
 _made: dict[int, str] = {}
@@ -22,7 +21,7 @@ def spill_directory() -> str:
     if pid not in _made:
         base = next(filter(_can_write, (os.environ.get("TMPDIR", ""), "/var/tmp", "/tmp")), ".")  # noqa: S108 - a name nobody can guess
         _sweep(base)
-        path = os.path.join(base, f"kubewitness-spill-{pid}-{secrets.token_hex(8)}")  # noqa: PTH118 - pathlib costs start-up
+        path = os.path.join(base, f"kubewitness-spill-{pid}-{os.urandom(8).hex()}")  # noqa: PTH118 - pathlib costs start-up
         os.mkdir(path, 0o700)  # noqa: PTH102
         _made.clear()
         _made[pid] = path
