@@ -1,6 +1,7 @@
 """What all tests share: how long Hypothesis looks, and that `make ci` accepts no skip."""
 
 import fcntl
+import gc
 import os
 import signal
 import subprocess
@@ -36,6 +37,12 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.get_closest_marker("soak"):
             item.add_marker(pytest.mark.timeout(SOAK_S))
+
+
+def pytest_collection_finish():
+    """Six thousand tests and what they import stay: the collector need not look at them again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)
