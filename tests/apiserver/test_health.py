@@ -62,6 +62,11 @@ def test_the_old_server_writes_on(log):
     clock = Clock()
     assert wait(lambda: "", log, before, 9, clock.now, clock.pause, lambda: clock.time > 3) == ""
     assert clock.time > 3
+    clock = Clock()
+    assert (
+        wait(lambda: "refused" if 2.1 < clock.time < 2.4 else "", log, before, 9, clock.now, clock.pause, lambda: False)
+        == ""
+    ), "a server that was away for a moment was not seen to be away"
 
 
 def test_ready_once_is_not_ready(log):

@@ -284,6 +284,7 @@ class Kubelet(threading.Thread):
                 if found != self.seen:
                     self.seen, self.url_of_pod = found, ""
                     self.pod.close()
+                    self.stop.wait(0.3)  # no kubelet is quicker, and who waits has to see the server away
                     with contextlib.suppress(RuntimeError, AssertionError):
                         self.url_of_pod = self.start_pod(yaml.safe_load(found)["spec"])
                 self.ask("/readyz")

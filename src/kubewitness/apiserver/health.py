@@ -16,6 +16,8 @@ from pathlib import Path
 PATHS = ("/livez", "/readyz")
 _ANSWER_S = 10.0
 _PAUSE_S = 0.5
+_WATCH_S = 0.1
+"""Until the old server was seen to be away, which may be short."""
 _ENOUGH = 2
 Probe = Callable[[], str]
 
@@ -60,7 +62,7 @@ def wait(probe: Probe, log: Path | None, before: LogState, within_s: float, now:
             why, good = answer, 0 if answer else good + 1
             if good == _ENOUGH:
                 return ""
-        pause(_PAUSE_S)
+        pause(_PAUSE_S if was_away else _WATCH_S)
     return why
 
 
