@@ -43,6 +43,12 @@ def log_of(events: int) -> Path:
     return path
 
 
+def _cpu_of_children() -> float:
+    """Processor seconds of all children that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def store_of(log: Path) -> tuple[Path, dict[str, object]]:
     """The store of a log, imported if it is not there, and what its import said."""
     place, said = log.with_suffix(".store"), log.with_suffix(".import.json")
@@ -50,11 +56,12 @@ def store_of(log: Path) -> tuple[Path, dict[str, object]]:
         shutil.rmtree(place, ignore_errors=True)
         say(f"importing {log.name}")
         ours = Path(sys.executable).with_name("kubewitness")
+        before = _cpu_of_children()
         command = [str(ours), "import", "--data", str(place), "--cluster", "bench", "-o", "json", str(log)]
         done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
         facts = json.loads(done.stdout)
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        facts |= {"rssMB": used.ru_maxrss * 1024 / 1e6, "cpu": used.ru_utime + used.ru_stime}
+        largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+        facts |= {"rssMB": largest * 1024 / 1e6, "cpu": _cpu_of_children() - before}
         said.write_text(json.dumps(facts))
     return place, json.loads(said.read_text())
 
@@ -84,16 +91,20 @@ def kept(log: Path, place: Path, facts: dict[str, object]) -> list[Limit]:
     [of_cluster] = [path for path in (place / "logs").iterdir() if b'"bench"' in (path / "cluster.json").read_bytes()]
     events, seconds = int(str(facts["events"])), dict(facts["seconds"])  # type: ignore[call-overload]
     raw = packed_size(log)
-    total = sum(seconds.values())
     return [
         Limit("stored, synced", events / seconds["store"], IMPORT_PER_S, "events/s", is_ceiling=False),
-        Limit("stored, sealed and indexed", events / total, 0, "events/s", is_ceiling=False),
-        Limit("import, processor time", float(str(facts["cpu"])) / events * 1e6, 1e9, "us/event"),
         Limit("import, largest resident set", float(str(facts["rssMB"])), IMPORT_MB, "MB"),
         Limit("segments against zstd -3", size_of(of_cluster / "segments") / raw, SEGMENTS, "x"),
         Limit("index against zstd -3", size_of(of_cluster / "index") / raw, INDEX, "x"),
         Limit("tiles", size_of(of_cluster / "tiles") / events, PROOF_BYTES, "bytes/event"),
     ]
+
+
+def whole(facts: dict[str, object]) -> str:
+    """What importing took until tree and index were whole, too: figures without a target of their own."""
+    events, seconds = int(str(facts["events"])), dict(facts["seconds"])  # type: ignore[call-overload]
+    rate, each = events / sum(seconds.values()), float(str(facts["cpu"])) / events * 1e6
+    return f"Stored, sealed and indexed: {rate:,.0f} events/s, {each:.0f} us of processor time an event."
 
 
 def _rows(output: bytes) -> int:
@@ -151,7 +162,7 @@ def main() -> int:
     place, facts = store_of(log)
     print(report.header(log, ["kubewitness", "duckdb", "msgspec", "zstandard"]), flush=True)
     limits = kept(log, place, facts)
-    print(f"\n### what is kept, {args.events:,} events\n\n{report.limits_table(limits)}", flush=True)
+    print(f"\n### what is kept, {args.events:,} events\n\n{report.limits_table(limits)}\n{whole(facts)}", flush=True)
     warm(log, *(path for path in place.rglob("*.parquet")))
     good = all(one.is_met for one in limits)
     try:
@@ -162,9 +173,9 @@ def main() -> int:
             print(f"{report.table(measured)}\n{report.judged_table(judged)}", flush=True)
             good = good and all(one.is_met for one in judged) and report.agree(measured)
             if question.name == "needle":
-                fastest = Limit("a fresh process, fastest", measured[0].fastest_s, NEEDLE_S, "s")
-                print(report.limits_table([fastest]), flush=True)
-                good = good and fastest.is_met
+                fresh = Limit("a fresh process, median", measured[0].wall_s, NEEDLE_S, "s")
+                print(report.limits_table([fresh]), flush=True)
+                good = good and fresh.is_met
     except CommandError as error:
         print(error, file=sys.stderr)
         return 2
