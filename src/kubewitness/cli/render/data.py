@@ -6,7 +6,6 @@ before a cell that a spreadsheet would take for a formula. JSON and YAML come ou
 same as the raw character, and shows harmlessly. Exact bytes of events are in `events.py`.
 """
 
-import csv
 import itertools
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -25,29 +24,44 @@ Row = Sequence[object]
 _BATCH_ROWS = 1024
 _MOST_KNOWN = 1 << 16
 _TEXTS = {str, type(None)}
+_QUOTE = '"'
+_EMPTY = '""'
 
 
 def write_csv(rows: Iterable[Row], columns: Sequence[Column], output: Output, *, is_live: bool = False) -> int:
     """Write `rows` as CSV; give how many there were. `is_live` writes each row before the next is asked for."""
-    writer = csv.writer(output.stream, lineterminator="\n")
-    if output.has_headers:
-        writer.writerow(csv_cell(column.name) for column in columns)
-    count = 0
     known = _Known()
+    if output.has_headers:
+        output.write(_lines([[known[column.name]] for column in columns]))
+    count = 0
     rows = iter(rows)
     while batch := list(itertools.islice(rows, 1 if is_live else _BATCH_ROWS)):
-        writer.writerows(zip(*(_csv_cells(values, known) for values in zip(*batch, strict=True)), strict=True))
+        output.write(_lines([_csv_cells(values, known) for values in zip(*batch, strict=True)]))
         count += len(batch)
         if len(known) > _MOST_KNOWN:
             known.clear()
     return count
 
 
+def _lines(columns: Sequence[Iterable[str]]) -> str:
+    """Put cells of each column side by side, a line for each row."""
+    if len(columns) == 1:  # an empty line is no row for many readers
+        return "".join([f"{cell or _EMPTY}\n" for cell in columns[0]])
+    return "\n".join([*map(",".join, zip(*columns, strict=True)), ""])
+
+
+def _quoted(cell: str) -> str:
+    """Write a cell as RFC 4180 does: in quotes where it holds a comma, a quote or a line end."""
+    if "," in cell or _QUOTE in cell or "\n" in cell or "\r" in cell:
+        return f'"{cell.replace(_QUOTE, _QUOTE * 2)}"'
+    return cell
+
+
 class _Known(dict[str | None, str]):
-    """Cells of texts that have come before: names come again and again."""
+    """Cells of texts that have come before, in quotes where needed: names come again and again."""
 
     def __missing__(self, text: str | None) -> str:
-        written = self[text] = csv_cell(text)
+        written = self[text] = _quoted(csv_cell(text))
         return written
 
 
@@ -58,7 +72,7 @@ def _csv_cells(values: Sequence[object], known: _Known) -> Iterable[str]:
         return map(known.__getitem__, values)  # type: ignore[arg-type]
     if kinds == {datetime}:
         return map(rfc3339, values)  # type: ignore[arg-type]
-    return map(csv_cell, values)
+    return (_quoted(csv_cell(value)) for value in values)
 
 
 def csv_cell(value: object) -> str:

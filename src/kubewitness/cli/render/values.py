@@ -59,7 +59,7 @@ def rfc3339(moment: datetime, *, timespec: str = "microseconds") -> str:
     """Write a time in UTC with Z; a naive time is taken to be UTC already, as databases give it."""
     if moment.tzinfo is not None:
         moment = moment.astimezone(UTC).replace(tzinfo=None)
-    return f"{moment.isoformat(timespec=timespec)}Z"
+    return moment.isoformat("T", timespec) + "Z"
 
 
 def text_of(value: object) -> str:
