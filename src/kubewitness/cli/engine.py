@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 import msgspec
 
 from kubewitness._kit.opening import Compression
+from kubewitness.cli.ahead import is_begun
 from kubewitness.cli.errors import UserError
 from kubewitness.cli.filters import Condition, condition_of
 from kubewitness.cli.sources import Place, SourceReport, sources_of, store_of
@@ -331,7 +332,7 @@ def open_log(args: argparse.Namespace, *, stages: Stages | None = None, narrowed
 
     condition = conditions(PLAIN)  # a wrong flag is told before anything is read
     chosen: Stages = stages or ("all" if getattr(args, "stages", "latest") == "all" else "latest")
-    checks_all: bool = getattr(args, "account", False)
+    checks_all: bool = getattr(args, "account", False) or is_begun()
     try:
         if data:
             from kubewitness.look.query.store import open_store

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from kubewitness import __version__
+from kubewitness.cli.ahead import begin_engine
 from kubewitness.cli.errors import ExitCode, UserError
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def main(argv: Sequence[str] | None = None, *, is_step: bool = False) -> int:
 def _begin() -> None:
     """Make the start short: what is loaded now lives to the end, so looking for garbage in it is lost time."""
     gc.set_threshold(_YOUNG_OBJECTS, 10, 10)
+    begin_engine(sys.argv[1:])
 
 
 def _load_msgspec() -> None:
