@@ -116,6 +116,30 @@ def test_a_region_says_what_it_leaves_out() -> None:
     assert texts == ["secrets not in group system:nodes", "any verb but get of secrets"]
 
 
+@pytest.mark.parametrize(
+    ("kept", "said"),
+    [
+        ((), "/livez, /version, /healthz* and /metrics*"),
+        (("/livez",), "/version, /healthz* and /metrics*"),
+        (("/healthz/etcd",), "/healthz* (but not /healthz/etcd), /livez, /version and /metrics*"),
+        (("*",), "any non-resource URL but /livez, /version, /healthz* and /metrics*"),
+    ],
+)
+def test_urls_inside_others_are_told_apart(kept: tuple[str, ...], said: str) -> None:
+    """What is named inside a pattern is not said by that pattern, nor left out with it."""
+    named = PolicyRule(Level.NONE, non_resource_urls=("/healthz*", "/version", "/metrics*", "/livez"))
+    special = PolicyRule(Level.NONE, non_resource_urls=kept)
+    old, new = (special, named, REST), (special, REST)
+    if kept == ("*",):  # everything but the named ones changes
+        old, new = (named, REST), (named, PolicyRule(Level.METADATA, non_resource_urls=kept), REST)
+    elif not kept:
+        old, new = old[1:], new[1:]
+    found = Diff(_policy(*old), _policy(*new))
+    (change,) = found.changes
+    ((region,), _) = found.regions(change)
+    assert region_text(found.space, region) == said
+
+
 def test_what_leaves_no_trace_is_no_change() -> None:
     """Stages of a None rule and managed fields at Metadata are never written, so nothing changes."""
     plain = _policy(PolicyRule(Level.NONE, verbs=("get",)), PolicyRule(Level.METADATA))

@@ -13,6 +13,7 @@ from kubewitness.policy.types import Attributes, Decision
 
 # longer lists are cut with a count
 _MOST = 8
+_HOLE = " (but not "
 
 
 def request_text(request: Attributes) -> str:
@@ -119,7 +120,7 @@ def _part(space: Space, mask: int, every: int, name: str, texts: Callable[[Space
         return name
     listed = list(texts(space, mask))
     left_out = list(texts(space, every & ~mask))
-    if len(left_out) < len(listed):
+    if not _has_holes(left_out) and (_has_holes(listed) or len(left_out) < len(listed)):
         return f"{name} but {_join(left_out)}"
     return _join(listed)
 
@@ -129,12 +130,28 @@ def _members(space: Space, mask: int) -> list[Target]:
 
 
 def _path_texts(space: Space, mask: int) -> Iterator[str]:
-    members = _members(space, mask)
-    prefixes = {target.pattern for target in members if target.pattern.endswith("*")}
+    """Say URLs by their patterns: those inside another only with it, and of which pattern what is not meant."""
+    members, others = _members(space, mask), _members(space, space.targets.paths & ~mask)
+    holes = {target.pattern: _inside(target.pattern, others) for target in members}
+    whole = {pattern for pattern, missing in holes.items() if not missing}
     for target in members:
-        is_inside = any(path_matches(target.path, prefix) for prefix in prefixes - {target.pattern})
-        if not is_inside:
-            yield target.pattern
+        if not any(path_matches(target.path, pattern) for pattern in whole - {target.pattern}):
+            missing = holes[target.pattern]
+            yield f"{target.pattern}{_HOLE}{_join(missing, 'or')})" if missing else target.pattern
+
+
+def _inside(pattern: str, targets: Sequence[Target]) -> list[str]:
+    """Give the patterns of the targets that lie inside a pattern, the outermost of them."""
+    found = [target for target in targets if target.pattern != pattern and path_matches(target.path, pattern)]
+    return [
+        target.pattern
+        for target in found
+        if not any(other is not target and path_matches(target.path, other.pattern) for other in found)
+    ]
+
+
+def _has_holes(texts: Iterable[str]) -> bool:
+    return any(_HOLE in text for text in texts)
 
 
 def _resource_texts(space: Space, mask: int) -> Iterator[str]:
