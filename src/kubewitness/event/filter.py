@@ -216,8 +216,9 @@ def _key(value: Expr) -> Needles:
 
 
 _GO_ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
-# Spelled in more ways than two: \b and \f differ between versions of Go, U+FFFD may stand for bytes that are not UTF-8.
-_MANY_SPELLINGS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffd]")
+# Spelled in more ways than two: \b and \f differ between versions of Go, others write \u0009 for \t, and U+FFFD may
+# stand for bytes that are not UTF-8.
+_MANY_SPELLINGS = re.compile("[\x00-\x1f\x7f\ufffd]")
 
 
 def _needle(value: Expr, before: str, texts: tuple[str, ...], after: str) -> Needles:

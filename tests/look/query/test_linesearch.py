@@ -148,3 +148,29 @@ def test_it_works_for_who_ignores_the_ends_of_processes(tmp_path: Path) -> None:
                 ripgrep.Rg(program, str(path), [b"needle"]).lines()
     finally:
         signal.signal(signal.SIGCHLD, before)
+
+
+def test_no_piece_is_taken_twice() -> None:
+    """Processes that take pieces as fast as they can get each piece exactly once among them."""
+    pieces = [(number, 7 * number) for number in range(100_000)]
+    places = linesearch._shared(pieces)
+    gate, opens = os.pipe()
+    answers = []
+    for _ in range(4):
+        reading, writing = os.pipe()
+        if os.fork() == 0:
+            os.close(opens)
+            os.read(gate, 1)  # until all are there
+            taken = iter(lambda: os.read(places, 16), b"")
+            linesearch._write(writing, b"".join(taken))
+            os._exit(0)
+        os.close(writing)
+        answers.append(reading)
+    os.close(opens)
+    data = b"".join(map(linesearch._read, answers))
+    for reading in (*answers, places, gate):
+        os.close(reading)
+    for _ in answers:
+        os.wait()
+    numbers = [int.from_bytes(data[at : at + 8], "little") for at in range(0, len(data), 8)]
+    assert sorted(zip(numbers[::2], numbers[1::2], strict=True)) == pieces

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from kubewitness.look.query import linesearch, picks
+from kubewitness.look.query.prefilter import shared_needles
 from kubewitness.look.query.run import open_events
 from kubewitness.look.query.sql import unknown, where
 from kubewitness.look.query.syntax import filter_of
@@ -186,3 +187,15 @@ def test_candidates_are_all_lines_with_the_text(tmp_path: Path, lines: list[byte
         linesearch.PIECE_BYTES = old
     assert found is not None
     assert [(offset, text.removesuffix(b"\n")) for offset, text in found] == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "spelled"),
+    [("a\tb", r"a\u0009b"), ("a\nb", r"a\u000Ab"), ("a\x7fb", r"a\u007fb"), ('a"b', r"a\u0022b"), ("a/b", r"a\/b")],
+)
+def test_a_spelling_that_go_does_not_write_is_found(tmp_path: Path, name: str, spelled: str) -> None:
+    """Whoever wrote the log, a name is found as a full reading finds it: by its texts, or by reading everything."""
+    path = tmp_path / "a.log"
+    path.write_text(f'{{"auditID":"1","user":{{"username":"{spelled}"}}}}\n' + '{"auditID":"2"}\n' * 200)
+    for group in shared_needles(filter_of({"user": [name]}), joins_stages=False):
+        assert picks.candidates(str(path), group), group

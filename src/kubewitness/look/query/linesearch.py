@@ -173,7 +173,7 @@ class LineSearch:
     def result(self) -> list[list[Span] | None]:
         """Wait for it; give the lines of each file in order, None for a file with too many or that was not read."""
         if self._found is None:
-            found: list[list[Span]] = [[] for _ in self._files]
+            found: list[set[Span]] = [set() for _ in self._files]  # sets: no row twice, whoever searched
             is_whole = bool(self._running) or not any(os.stat(path).st_size for path, _ in self._files)  # noqa: PTH116
             for process in list(self._running):
                 answer = _read(self._running[process])
@@ -181,7 +181,7 @@ class LineSearch:
                 is_whole = is_whole and answer.endswith(_END)
                 for line in answer.removesuffix(_END).splitlines():
                     number, first, last = map(int, line.split())
-                    found[number].append((first, last))
+                    found[number].add((first, last))
             self._close_places()
             self._found = [
                 sorted(spans) if is_whole and sum(last - first for first, last in spans) <= MOST_BYTES else None
@@ -237,10 +237,17 @@ class _Window:
 
 
 def _shared(pieces: Sequence[tuple[int, int]]) -> int:
-    """Give a file of numbers: who reads it takes the next ones, whichever process it is."""
+    """Give a file of numbers: who reads it takes the next ones, whichever process it is.
+
+    Linux lets processes take turns at the place of a file that was opened, but not of one that memfd_create gave.
+    """
     data = b"".join(number.to_bytes(_PLACE_BYTES, "little") for piece in pieces for number in piece)
     try:
-        places = os.memfd_create("kubewitness")
+        made = os.memfd_create("kubewitness")
+        try:
+            places = os.open(f"/proc/self/fd/{made}", os.O_RDWR)
+        finally:
+            os.close(made)
     except (AttributeError, OSError):  # not Linux, or forbidden
         import tempfile
 
