@@ -105,9 +105,13 @@ def test_a_search_that_is_closed_leaves_no_process(tmp_path: Path) -> None:
     """Neither running nor to be waited for."""
     path = tmp_path / "log"
     path.write_bytes(HAY * 10)
-    LineSearch([(str(path), NEEDLE)]).close()
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+    search = LineSearch([(str(path), NEEDLE)])
+    helpers = list(search._running)
+    assert helpers
+    search.close()
+    for helper in helpers:
+        with pytest.raises(ChildProcessError):
+            os.waitpid(helper, os.WNOHANG)
 
 
 def test_where_no_process_can_be_made_everything_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,10 +159,11 @@ def test_no_piece_is_taken_twice() -> None:
     pieces = [(number, 7 * number) for number in range(100_000)]
     places = linesearch._shared(pieces)
     gate, opens = os.pipe()
-    answers = []
+    answers, helpers = [], []
     for _ in range(4):
         reading, writing = os.pipe()
-        if os.fork() == 0:
+        helper = os.fork()
+        if helper == 0:
             os.close(opens)
             os.read(gate, 1)  # until all are there
             taken = iter(lambda: os.read(places, 16), b"")
@@ -166,11 +171,12 @@ def test_no_piece_is_taken_twice() -> None:
             os._exit(0)
         os.close(writing)
         answers.append(reading)
+        helpers.append(helper)
     os.close(opens)
     data = b"".join(map(linesearch._read, answers))
     for reading in (*answers, places, gate):
         os.close(reading)
-    for _ in answers:
-        os.wait()
+    for helper in helpers:
+        os.waitpid(helper, 0)
     numbers = [int.from_bytes(data[at : at + 8], "little") for at in range(0, len(data), 8)]
     assert sorted(zip(numbers[::2], numbers[1::2], strict=True)) == pieces
