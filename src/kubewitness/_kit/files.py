@@ -17,6 +17,8 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Protocol, Self
 
+from kubewitness._kit.descriptors import write_all
+
 _FILE_MODE = 0o600
 _DIRECTORY_MODE = 0o700
 _READ_BYTES = 1 << 20
@@ -188,9 +190,7 @@ class DiskAppender(_Handle):
 
     def append(self, data: bytes) -> None:
         """Write all of `data`; a short write is continued."""
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._fd, view) :]
+        write_all(self._fd, data)
 
     def sync(self) -> None:
         """Call fdatasync, which also makes a new size last."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from kubewitness._kit.descriptors import write_all
 from kubewitness.look.query import linesearch, picks, ripgrep
 from kubewitness.look.query.linesearch import LineSearch, Texts
 
@@ -167,7 +168,7 @@ def test_no_piece_is_taken_twice() -> None:
             os.close(opens)
             os.read(gate, 1)  # until all are there
             taken = iter(lambda: os.read(places, 16), b"")
-            linesearch._write(writing, b"".join(taken))
+            write_all(writing, b"".join(taken))
             os._exit(0)
         os.close(writing)
         answers.append(reading)

@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
+from kubewitness._kit.descriptors import read_exactly, write_all
+
 _RESULT = struct.Struct("<QQ?")
 _NONE = b""
 
@@ -59,9 +61,9 @@ class Crew:
         """Wait for a result; None when the work gave None or cannot be done here."""
         while self._is_whole and number not in self._done:
             for key, _ in self._ready.select():
-                head = _read(key.fd, _RESULT.size)
+                head = read_exactly(key.fd, _RESULT.size)
                 of, length, is_some = _RESULT.unpack(head) if head is not None else (0, 0, False)
-                data = _read(key.fd, length) if head is not None else None
+                data = read_exactly(key.fd, length) if head is not None else None
                 if data is None:
                     self._is_whole = False
                     break
@@ -92,20 +94,7 @@ def _serve(work: Work, task: struct.Struct, tasks: int, out: int) -> None:
         while record := os.read(tasks, task.size):
             number, *numbers = task.unpack(record)
             data = work(numbers)
-            view = memoryview(_RESULT.pack(number, len(data or _NONE), data is not None) + (data or _NONE))
-            while view:
-                view = view[os.write(out, view) :]
+            write_all(out, _RESULT.pack(number, len(data or _NONE), data is not None) + (data or _NONE))
         code = 0
     finally:
         os._exit(code)  # what the parent opened and buffered is not ours to close
-
-
-def _read(pipe: int, size: int) -> bytes | None:
-    """Read so many bytes; None when the pipe ends before."""
-    found = bytearray()
-    while len(found) < size:
-        part = os.read(pipe, size - len(found))
-        if not part:
-            return None
-        found += part
-    return bytes(found)

@@ -17,6 +17,8 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+from kubewitness._kit.descriptors import processors, write_all
+
 Span = tuple[int, int]
 """Offset of the first byte of a line, and of that after its end."""
 
@@ -109,11 +111,7 @@ def speed(sample: bytearray, texts: Texts) -> float:
 
 def workers() -> int:
     """Give how many processes search."""
-    try:
-        count = len(os.sched_getaffinity(0))
-    except AttributeError:  # not Linux
-        count = os.cpu_count() or 1
-    return min(count, _MOST_WORKERS)
+    return min(processors(), _MOST_WORKERS)
 
 
 class LineSearch:
@@ -167,8 +165,8 @@ class LineSearch:
                 held[number] += last - first
                 found[number] += b"%d %d %d\n" % (number, first, last)
         for number, lines in enumerate(found):
-            _write(answer, bytes(lines) if held[number] <= MOST_BYTES else b"%d 0 %d\n" % (number, MOST_BYTES + 1))
-        _write(answer, _END)
+            write_all(answer, bytes(lines) if held[number] <= MOST_BYTES else b"%d 0 %d\n" % (number, MOST_BYTES + 1))
+        write_all(answer, _END)
 
     def result(self) -> list[list[Span] | None]:
         """Wait for it; give the lines of each file in order, None for a file with too many or that was not read."""
@@ -253,14 +251,9 @@ def _shared(pieces: Sequence[tuple[int, int]]) -> int:
 
         with tempfile.TemporaryFile(buffering=0) as file:
             places = os.dup(file.fileno())
-    _write(places, data)
+    write_all(places, data)
     os.lseek(places, 0, os.SEEK_SET)
     return places
-
-
-def _write(fd: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(fd, data) :]
 
 
 def _read(fd: int) -> bytes:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from kubewitness._kit.descriptors import write_all
 from kubewitness.event.fields import FIELDS
 from kubewitness.event.items import KUBE_APISERVER
 from kubewitness.keep.index.manifest import Entry, Unread
@@ -387,9 +388,7 @@ class DuckTabulator:
 
 def _memory_file(data: bytes = b"") -> int:
     fd = os.memfd_create("kubewitness", os.MFD_CLOEXEC)
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
+    write_all(fd, data)
     return fd
 
 

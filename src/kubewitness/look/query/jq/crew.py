@@ -14,6 +14,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kubewitness._kit.descriptors import processors, read_exactly, write_all
 from kubewitness.look.query.jq.sift import Sifter
 from kubewitness.look.query.jq.silence import Silence
 
@@ -67,7 +68,7 @@ def regions(file: int) -> list[Region]:
 
 def processes() -> int:
     """How many processes to use on this machine; 0 when one is as good."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    usable = processors()
     return min(usable, MOST_PROCESSES) if usable > 1 else 0
 
 
@@ -101,11 +102,11 @@ class Crew:
     def take(self) -> Sifted | None:
         """Give what became of the next region; None when its process has failed."""
         pipe = self.pipes[self.done % len(self.pipes)]
-        head = _read(pipe, _HEAD.size)
+        head = read_exactly(pipe, _HEAD.size)
         if head is None:
             return None
         found_size, held_size, breaks, end, in_step = _HEAD.unpack(head)
-        found, held = _read(pipe, found_size), _read(pipe, held_size)
+        found, held = read_exactly(pipe, found_size), read_exactly(pipe, held_size)
         if found is None or held is None:
             return None
         self.done += 1
@@ -131,9 +132,7 @@ def _work(silence: Silence, nesting: int | None, work: Sequence[Region], first: 
             sifted = sift(silence, nesting, region, is_first=region.file == first)
             head = _HEAD.pack(len(sifted.found), len(sifted.held), sifted.held_breaks, sifted.end, sifted.in_step)
             for part in (head, sifted.found, sifted.held):
-                view = memoryview(part)
-                while view:
-                    view = view[os.write(out, view) :]
+                write_all(out, part)
             if not sifted.in_step:
                 break
         code = 0
@@ -155,13 +154,3 @@ def sift(silence: Silence, nesting: int | None, region: Region, *, is_first: boo
         at += size
     held, breaks, rest = sifter.leave()
     return Sifted(b"".join(found), held, breaks, at - rest, sifter.in_step)
-
-
-def _read(pipe: int, size: int) -> bytes | None:
-    found = bytearray()
-    while len(found) < size:
-        part = os.read(pipe, min(size - len(found), 2**20))
-        if not part:
-            return None
-        found += part
-    return bytes(found)

@@ -20,6 +20,7 @@ from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
+from kubewitness._kit.descriptors import write_all
 from kubewitness._kit.opening import TornError
 from kubewitness.look.query.jq import arguments, sources
 from kubewitness.look.query.jq.arguments import Invocation
@@ -194,22 +195,22 @@ class _Feed:
 
     def _pour(self, name: str, file: FileIO, out: int, sifter: Sifter, crew: Crew | None) -> None:
         while sifter.in_step and crew and crew.has_next(file.fileno()) and (sifted := crew.take()):
-            _write(out, sifter.adopt(sifted.found, sifted.held, sifted.held_breaks))
+            write_all(out, sifter.adopt(sifted.found, sifted.held, sifted.held_breaks))
             sifter.in_step = sifted.in_step
             file.seek(sifted.end)
         if name in self.compressed:
             self._unpack(name, out, sifter)
         else:
             while size := file.readinto(sifter.room()):
-                _write(out, sifter.take(size))
-        _write(out, sifter.end())
+                write_all(out, sifter.take(size))
+        write_all(out, sifter.end())
 
     def _unpack(self, name: str, out: int, sifter: Sifter) -> None:
         try:
             with closing(sources.unpacked(name)) as chunks:
                 for chunk in chunks:
                     for piece in sifter.push(chunk):
-                        _write(out, piece)
+                        write_all(out, piece)
         except TornError as error:
             self.complaints.append(f"kubewitness jq: {name}: the compressed data breaks off or is damaged: {error}")
 
@@ -223,9 +224,3 @@ class _Feed:
                     shown = b"jq: error (at " + name + b":" + shown[len(prefix) :]
             sys.stderr.buffer.write(shown)
             sys.stderr.buffer.flush()
-
-
-def _write(out: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(out, view) :]
