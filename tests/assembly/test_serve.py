@@ -139,6 +139,11 @@ def test_both_signals_end_it_well(tmp_path: Path, signal_name: str) -> None:
     server.kill()
 
 
+def sealer_of(server: Server) -> int:
+    """The second process of a server."""
+    return int(Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()[0])
+
+
 def test_a_dead_sealer_is_started_again(tmp_path: Path) -> None:
     """kill -9 of the second process: Events are taken meanwhile, and sealed by the next one."""
     import os
@@ -148,8 +153,7 @@ def test_a_dead_sealer_is_started_again(tmp_path: Path) -> None:
     with serving(site) as server, server.client() as client:
         assert client.post(event_list(event(1)))[0] == 200
         server.until(lambda: server.metric('kubewitness_seal_events{cluster="a"}') == 1)
-        children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
-        os.kill(int(children[0]), signal.SIGKILL)
+        os.kill(sealer_of(server), signal.SIGKILL)
         assert client.post(event_list(event(2)))[0] == 200
         server.until(lambda: server.metric('kubewitness_seal_events{cluster="a"}') == 2)
         assert server.metric("kubewitness_sealer_restarts_total") == 1
@@ -266,12 +270,11 @@ def test_a_sealer_that_stands_still_holds_up_nobody(tmp_path: Path) -> None:
     with serving(site) as server, server.client() as client:
         assert client.post(event_list(event(0)))[0] == 200
         server.until(lambda: server.metric('kubewitness_seal_events{cluster="a"}') == 1)
-        children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
-        os.kill(int(children[0]), signal.SIGSTOP)
+        os.kill(sealer_of(server), signal.SIGSTOP)
         try:
             for number in range(1, 50):
                 assert client.post(event_list(event(number)))[0] == 200
             assert server.metric('kubewitness_seal_unsealed_events{cluster="a"}') == 49
         finally:
-            os.kill(int(children[0]), signal.SIGCONT)
+            os.kill(sealer_of(server), signal.SIGCONT)
         server.until(lambda: server.metric('kubewitness_seal_events{cluster="a"}') == 50)
