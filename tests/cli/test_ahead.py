@@ -1,16 +1,18 @@
-"""The engine is begun early only where it is certain to be asked."""
+"""What is begun early: the engine only where it is certain to be asked, a search where the words name a text."""
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from kubewitness.cli.ahead import needs_engine
+from kubewitness.cli.ahead import needs_engine, texts_named
 from kubewitness.cli.filters import condition_of
 from kubewitness.cli.main import parser_of
 from kubewitness.event.filter import PLAIN
 from kubewitness.look.query.prefilter import shared_needles
+from tests.event.damage import event
 
 CERTAIN = [
     "top --by user,verb --limit 0 -o csv a.log",
@@ -58,3 +60,71 @@ def test_a_search_that_accounts_is_the_same(tmp_path):
     assert (found.stdout, found.returncode) == ("1\n", 0), found.stderr
     wrong = subprocess.run([*ours, "top", "--code", "x", log], capture_output=True, text=True)
     assert (wrong.stdout, wrong.returncode) == ("", 2)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "search --user bob a.log",
+        "search --user=bob --verb get a.log",
+        "search --resource secrets --verb delete --name important -n production a.log",
+        "search --resource pods/exec --group system:masters a.log",
+        "search --sa kube-system/default --resource deployments.apps a.log",
+        "search --name x --verb create a.log",
+        "search --audit-id 1827711b-f833-4d65-ad2a-cfe07efa4586 --stages all a.log",
+        "top --by verb --user user-13@example.com a.log",
+    ],
+)
+def test_a_text_that_is_guessed_is_the_one_that_is_looked_for(line):
+    """The words tell which texts the flags will ask for; where they did not, a search would be begun in vain."""
+    name, *words = line.split()
+    args = parser_of(name).parse(words)
+    guessed = texts_named([name, *words])
+    assert guessed
+    assert set(guessed) == set(shared_needles(condition_of(args, PLAIN).filter, joins_stages=True))
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["", "--help", "search a.log", "search --user bo* a.log", "search --user !bob a.log", "search --name a,b a.log",
+     "search --user", "search --user bob --account a.log", "search --user bob --where TRUE a.log",
+     "search --name x a.log", "who read a/b a.log", "search --user bob --data store", "search --user bob -w a.log",
+      "jq --user bob a.log", "search --code 403 a.log"],
+)  # fmt: skip
+def test_where_nothing_is_guessed(line):
+    """Values with a meaning of their own, commands and flags that do not look for lines."""
+    assert texts_named(line.split()) == []
+
+
+SEARCHES = """
+from kubewitness.look.query import textsearch
+made = []
+begin = textsearch.Search.__init__
+textsearch.Search.__init__ = lambda search, plan: (made.append(sorted(plan.values())), begin(search, plan))[1]
+from kubewitness.cli.main import _end
+import kubewitness.cli.main, sys
+from kubewitness.cli import start
+kubewitness.cli.main._end = lambda code: (print(made, textsearch._begun, file=sys.stderr), _end(code))
+start.main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("flags", "out", "searched"),
+    [
+        (["--user", "mallory"], "1\n", [[b'"mallory"']]),
+        (["--user", "MALLORY", "--verb", "nosuch"], "0\n", [[b'"MALLORY"']]),
+        (["--user", "user-7", "--name", "x"], "0\n", [[b'"user-7"']]),
+    ],
+)
+def test_a_search_that_is_begun_is_the_one_that_answers(tmp_path, flags, out, searched):
+    """Lines are searched for once for a question, and what was begun in vain does not stay."""
+    log = tmp_path / "audit.log"
+    rare = event(7, user={"username": "mallory"})
+    log.write_text(f"{rare}\n" + f"{event(1)}\n" * (34_000_000 // len(event(1))))
+    command = [sys.executable, "-c", SEARCHES, "search", *flags, "--count", str(log)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stdout == out, done.stderr
+    texts, _, rest = done.stderr.splitlines()[-1].rpartition(" [")
+    assert rest == "]", done.stderr
+    assert [list(plain) for [(plain, _)] in ast.literal_eval(texts)][: len(searched)] == searched

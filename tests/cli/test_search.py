@@ -128,7 +128,7 @@ def test_a_misspelt_flag_gets_a_hint(run):
 
 def test_sql_can_be_shown(run, security_log, monkeypatch):
     """--show-sql prints the statement and asks nothing, nor does it look for lines."""
-    monkeypatch.setattr(engine, "_SMALL_BYTES", 0)
+    monkeypatch.setattr(engine, "SMALL_BYTES", 0)
     monkeypatch.setattr(Picker, "begin", None)
     result = run("search", "--verb", "delete", "--show-sql", security_log)
     assert result.code == 0
@@ -158,7 +158,7 @@ def test_a_log_can_be_piped(security_log):
 
 def test_passed_over_lines_are_said_and_account_parses_them(run, security_log, monkeypatch):
     """In a large file lines that cannot match are not parsed; the answer is the same, and says so."""
-    monkeypatch.setattr("kubewitness.cli.engine._SMALL_BYTES", 0)
+    monkeypatch.setattr("kubewitness.cli.engine.SMALL_BYTES", 0)
     wanted = ("search", "--user", "auditor", "--verb", "delete", "--count", security_log)
     passed, parsed = run(*wanted), run(*wanted, "--account")
     assert passed.out == parsed.out == "1\n"

@@ -11,9 +11,9 @@ from tests.event.damage import event
 
 PROGRAM = """
 import atexit, sys
-from kubewitness.cli import main
+from kubewitness.cli import start
 atexit.register(lambda: print(*sys.modules, file=sys.stderr))
-main.main()
+start.main()
 """
 HEAVY = frozenset({
     "dataclasses", "difflib", "duckdb", "hmac", "inspect", "ipaddress", "locale", "pathlib", "random", "secrets",

@@ -1,11 +1,15 @@
 """
-Begin the engine while the rest of the program loads, where the words of a command leave no doubt that it is asked.
+Begin what a command waits for longest while the rest of the program loads, by its words alone.
 
-`begin_engine(words)` looks at what was typed before any flag is understood. The engine must not be begun where lines
-are looked for by their text: that search forks. So `is_begun()` makes `open_log` ask the engine whatever the flags say.
+`begin(words)` looks at what was typed before any flag is understood. Where the words leave no doubt that the engine is
+asked, it is begun. Where they name a text that a line must hold, the lines with it are searched for: if the flags
+turn out to mean something else, that search is dropped. Searches fork, and the engine has threads, so there is never
+both: `is_begun()` makes `open_log` ask the engine whatever the flags say.
+
+Loaded before anything else is, so it imports little.
 """
 
-from collections.abc import Sequence
+import os
 
 _COUNTING = frozenset({"top", "stats", "timeline"})
 _ASKING = _COUNTING | {"search"}
@@ -13,26 +17,92 @@ _WITHOUT_TEXT = frozenset(
     ["--by", "--code", "--limit", "--no-headers", "--outcome", "--output", "--since", "--until", "-o"]
 )
 """Flags whose values cannot be looked for as texts in a line."""
+_TEXTS = frozenset(
+    ["--user", "--group", "--sa", "--verb", "--resource", "--subresource", "-n", "--namespace", "--name", "--audit-id"]
+)
+"""Flags whose values stand in a line, if they are plain."""
+_NAMELESS = frozenset({"create", "deletecollection"})
+"""Verbs of requests that may be about an object whose name does not stand in the line."""
+_WITHOUT_SEARCH = frozenset(["--account", "--where", "--show-sql", "--data", "-w", "--follow", "-h", "--help"])
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._:@-")
+SMALL_BYTES = 32 << 20
+"""Parsing so much takes no longer than a person notices, so nothing is searched for, and damage is always found."""
 
-_begun: list[bool] = []
+_begun: set[str] = set()
+_ENGINE, _SEARCH = "engine", "search"
 
 
-def needs_engine(words: Sequence[str]) -> bool:
-    """Say whether a command is certain to ask the engine."""
-    name, *rest = words or [""]
-    flags = {word.partition("=")[0] for word in rest if word[:1] == "-" and word != "-"}
-    return (name in _ASKING and "--account" in flags) or (name in _COUNTING and flags <= _WITHOUT_TEXT)
-
-
-def begin_engine(words: Sequence[str]) -> None:
-    """Begin the engine in the background if the command is certain to ask it."""
+def begin(words: list[str]) -> None:
+    """Begin what the command is certain, or likely, to need."""
     if needs_engine(words):
         from kubewitness.look.query import lockdown
 
         lockdown.begin()
-        _begun.append(True)
+        _begun.add(_ENGINE)
+    elif texts := texts_named(words):
+        paths = [word for word in words[1:] if word[:1] != "-" and os.path.isfile(word)]  # noqa: PTH113
+        if sum(os.stat(path).st_size for path in paths) >= SMALL_BYTES:  # noqa: PTH116
+            _search(paths, texts)
 
 
 def is_begun() -> bool:
     """Say whether this program has begun the engine for its command."""
-    return bool(_begun)
+    return _ENGINE in _begun
+
+
+def drop_search() -> None:
+    """Stop the search that was begun, if there is one: nobody will ask for it."""
+    if _SEARCH in _begun:
+        from kubewitness.look.query import textsearch
+
+        textsearch.drop()
+
+
+def needs_engine(words: list[str]) -> bool:
+    """Say whether a command is certain to ask the engine."""
+    name, *rest = words or [""]
+    flags = _flags(rest)
+    return (name in _ASKING and "--account" in flags) or (name in _COUNTING and flags <= _WITHOUT_TEXT)
+
+
+def texts_named(words: list[str]) -> list[frozenset[bytes]]:
+    """Give the texts that the flags of a command name, of which a line must hold each; as a guess."""
+    name, *rest = words or [""]
+    if name not in _ASKING or _flags(rest) & _WITHOUT_SEARCH:
+        return []
+    given: dict[str, list[str]] = {}
+    for number, word in enumerate(rest):
+        flag, sign, value = word.partition("=")
+        if flag in _TEXTS and (sign or number + 1 < len(rest)):
+            given.setdefault(flag, []).append(value if sign else rest[number + 1])
+    if _NAMELESS.intersection(given.get("--verb", _NAMELESS)):
+        given.pop("--name", None)
+    texts = dict.fromkeys(text for flag, values in given.items() for value in values for text in _values(flag, value))
+    return [frozenset({b'"%s"' % text.encode()}) for text in texts]
+
+
+def _values(flag: str, value: str) -> list[str]:
+    """Give the texts that the value of a flag stands for; none where it is not plain."""
+    parts = [value]
+    if flag == "--resource":
+        parts = value.replace("/", ".").split(".")
+    elif flag == "--sa":
+        parts = [f"system:serviceaccount:{value.replace('/', ':')}"]
+    return [part for part in parts if part and _PLAIN.issuperset(part)]
+
+
+def _flags(words: list[str]) -> set[str]:
+    return {word.partition("=")[0] for word in words if word[:1] == "-" and word != "-"}
+
+
+def _search(paths: list[str], texts: list[frozenset[bytes]]) -> None:
+    from kubewitness.look.query import textsearch
+    from kubewitness.look.query.linetexts import plan, sample_of
+
+    try:
+        chosen = plan([path for path in paths if sample_of(path)[:1] == b"{"], texts)
+        if chosen:
+            textsearch.begin(chosen)
+            _begun.add(_SEARCH)
+    except OSError:
+        return  # who opens the file in earnest says what is wrong with it

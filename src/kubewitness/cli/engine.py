@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 import msgspec
 
 from kubewitness._kit.opening import Compression
-from kubewitness.cli.ahead import is_begun
+from kubewitness.cli.ahead import SMALL_BYTES, drop_search, is_begun
 from kubewitness.cli.errors import UserError
 from kubewitness.cli.filters import Condition, condition_of
 from kubewitness.cli.sources import Place, SourceReport, sources_of, store_of
@@ -68,8 +68,6 @@ _NUMBERS = frozenset(["INTEGER", "DOUBLE", "FLOAT", "DECIMAL", "UINTEGER"])
 
 _TESTED = ("verb", "user.username", "objectRef.resource")
 """What every question tests: so the same events are damaged whatever columns and format are asked for."""
-_SMALL_BYTES = 32 << 20
-"""Parsing so much takes no longer than a person notices, and then damage is always looked for."""
 
 
 class Log:
@@ -348,6 +346,7 @@ def open_log(args: argparse.Namespace, *, stages: Stages | None = None, narrowed
         if picks is None:
             from kubewitness.look.query import lockdown
 
+            drop_search()
             lockdown.begin()
     return Log(source, conditions, chosen)
 
@@ -360,7 +359,7 @@ class _Source:
     ) -> None:
         """`checks_all` looks for damage in lines that cannot match, too."""
         self.inputs = inputs
-        self.checks_all = checks_all or sum(one.size_bytes for one in inputs) < _SMALL_BYTES
+        self.checks_all = checks_all or sum(one.size_bytes for one in inputs) < SMALL_BYTES
         self._cluster = cluster
         self._events = events
         self._picker: Picker | None = None

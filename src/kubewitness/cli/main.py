@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from kubewitness import __version__
-from kubewitness.cli.ahead import begin_engine
 from kubewitness.cli.errors import ExitCode, UserError
 
 if TYPE_CHECKING:
@@ -74,16 +73,10 @@ def main(argv: Sequence[str] | None = None, *, is_step: bool = False) -> int:
     """
     if argv is not None:
         return _run(list(argv), is_step=is_step)
-    _begin()
+    gc.set_threshold(_YOUNG_OBJECTS, 10, 10)  # what is loaded now lives to the end: looking for garbage is lost time
     code = _run(sys.argv[1:], is_step=False)
     _end(code)
     return code
-
-
-def _begin() -> None:
-    """Make the start short: what is loaded now lives to the end, so looking for garbage in it is lost time."""
-    gc.set_threshold(_YOUNG_OBJECTS, 10, 10)
-    begin_engine(sys.argv[1:])
 
 
 def _load_msgspec() -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from kubewitness._kit.descriptors import write_all
-from kubewitness.look.query import linesearch, picks, ripgrep
+from kubewitness.look.query import linesearch, linetexts, textsearch
 from kubewitness.look.query.linesearch import LineSearch, Texts
 
-NEEDLE = Texts((b"needle",), (b"\\u00",))
+NEEDLE: Texts = ((b"needle",), (b"\\u00",))
 HAY = b"hay\n" * 40
 
 
@@ -53,7 +53,7 @@ def test_each_file_has_its_own_texts(tmp_path: Path) -> None:
     paths = [tmp_path / name for name in "abc"]
     for path in paths:
         path.write_bytes(HAY + b"one\n" + HAY + b"two\n")
-    texts = [Texts((word,), ()) for word in (b"one", b"two", b"none")]
+    texts: list[Texts] = [((word,), ()) for word in (b"one", b"two", b"none")]
     found = LineSearch([(str(path), text) for path, text in zip(paths, texts, strict=True)]).result()
     assert found == [[(160, 164)], [(324, 328)], []]
 
@@ -69,12 +69,12 @@ def test_escapes_that_go_writes_do_not_count(tmp_path: Path) -> None:
 def test_where_go_escapes_a_lot_only_the_needles_own_signs_are_sought() -> None:
     """Other escapes cannot hide it."""
     sample = b"a\\u0026b" * 10
-    texts = picks.texts_of(frozenset({b'"web-7/Xy"'}), sample)
-    assert texts.plain == (b'"web-7/Xy"', b"\\/")
+    plain, escapes = linetexts.texts_of(frozenset({b'"web-7/Xy"'}), sample)
+    assert plain == (b'"web-7/Xy"', b"\\/")
     hiding = {b"\\u003", b"\\u005", b"\\u006", b"\\u007", b"\\u002d", b"\\u002D", b"\\u002f", b"\\u002F"}
-    assert set(texts.escapes) == hiding
-    assert picks.texts_of(frozenset({b'"a\\"b"'}), sample).escapes == (b"\\u00",)
-    assert picks.texts_of(frozenset({b'"web"'}), b"").escapes == (b"\\u00",)
+    assert set(escapes) == hiding
+    assert linetexts.texts_of(frozenset({b'"a\\"b"'}), sample)[1] == (b"\\u00",)
+    assert linetexts.texts_of(frozenset({b'"web"'}), b"")[1] == (b"\\u00",)
 
 
 def test_a_file_with_too_many_is_left_to_a_full_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,12 +147,27 @@ def test_it_works_for_who_ignores_the_ends_of_processes(tmp_path: Path) -> None:
     try:
         assert lines_of(path) == [b"needle\n"]
         LineSearch([(str(path), NEEDLE)]).close()
-        program = ripgrep.which("rg")
-        if program is not None:
-            with pytest.raises(ripgrep.RgError):
-                ripgrep.Rg(program, str(path), [b"needle"]).lines()
     finally:
         signal.signal(signal.SIGCHLD, before)
+
+
+def test_what_was_begun_is_taken_by_who_asks_for_it(tmp_path: Path) -> None:
+    """And by nobody else; what nobody takes is stopped."""
+    path = str(tmp_path / "log")
+    Path(path).write_bytes(HAY + b"needle\n")
+    textsearch.begin({path: NEEDLE})
+    [begun] = textsearch._begun
+    taken = textsearch.search({path: NEEDLE})
+    assert taken is begun
+    assert taken.lines(path) == [(160, b"needle\n")]
+    textsearch.begin({path: NEEDLE})
+    [begun] = textsearch._begun
+    other = textsearch.search({path: ((b"hay",), ())})
+    assert other is not begun
+    assert other.lines(path) == [(4 * place, b"hay\n") for place in range(40)]
+    assert begun._search is not None
+    assert not begun._search._running, "it goes on searching"
+    assert not textsearch._begun
 
 
 def test_no_piece_is_taken_twice() -> None:

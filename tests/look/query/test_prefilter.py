@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from kubewitness.look.query import linesearch, picks
+from kubewitness.look.query import linesearch, linetexts, textsearch
 from kubewitness.look.query.prefilter import shared_needles
 from kubewitness.look.query.run import open_events
 from kubewitness.look.query.sql import unknown, where
@@ -28,15 +28,10 @@ QUESTIONS: list[dict[str, list[str]]] = [
 ]
 
 
-@pytest.fixture(params=["rg", "strstr", "python"])
-def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Search with `rg` where there is one, with the C library, and with neither."""
-    monkeypatch.setattr(picks, "_RG_BYTES_S", float("inf"))
-    if request.param != "rg":
-        monkeypatch.setattr(picks, "which", lambda _: None)
-    if request.param == "python":
-        monkeypatch.setattr(linesearch, "STRSTR", None)
-    monkeypatch.setattr(picks, "_SELECTIVE", 0.5)
+@pytest.fixture
+def _selective(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look for texts that are in many lines, too."""
+    monkeypatch.setattr(linetexts, "_SELECTIVE", 0.5)
 
 
 def escaped(text: str, chooser: random.Random) -> str:
@@ -72,7 +67,7 @@ def line(chooser: random.Random, number: int, *, escapes: float = 0.1) -> str:
     return text
 
 
-@pytest.mark.usefixtures("_way")
+@pytest.mark.usefixtures("_selective")
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 1 << 30), question=st.sampled_from(QUESTIONS), stages=st.sampled_from(["latest", "all"]))
 @example(seed=35, question={"resource": ["secrets"], "namespace": ["production"], "name": ["!x"]}, stages="latest")
@@ -101,7 +96,7 @@ def test_the_answer_is_that_of_a_full_reading(
     assert answers[0] == answers[1]
 
 
-@pytest.mark.usefixtures("_way")
+@pytest.mark.usefixtures("_selective")
 def test_stages_that_contradict_each_other_are_of_two_requests(tmp_path: Path) -> None:
     """A later line of the same id, person and time, but about another object, neither hides nor becomes the answer."""
     path = tmp_path / "audit.log"
@@ -124,7 +119,7 @@ def test_stages_that_contradict_each_other_are_of_two_requests(tmp_path: Path) -
             assert list(answer) == [("id-1", "RequestReceived"), ("id-2", "ResponseComplete")]
 
 
-@pytest.mark.usefixtures("_way")
+@pytest.mark.usefixtures("_selective")
 def test_few_lines_are_parsed_and_the_account_says_so(tmp_path: Path) -> None:
     """Only candidate lines are looked at; the rest is not claimed to be sound."""
     path = tmp_path / "audit.log"
@@ -136,7 +131,7 @@ def test_few_lines_are_parsed_and_the_account_says_so(tmp_path: Path) -> None:
         assert (answer.account.lines, answer.account.damaged, answer.account.damage_checked) == (1, 0, False)
 
 
-@pytest.mark.usefixtures("_way")
+@pytest.mark.usefixtures("_selective")
 def test_an_odd_candidate_means_a_full_reading(tmp_path: Path) -> None:
     """If a line that holds the text is damaged, everything is read, and counted."""
     path = tmp_path / "audit.log"
@@ -149,7 +144,7 @@ def test_an_odd_candidate_means_a_full_reading(tmp_path: Path) -> None:
         assert (answer.account.lines, answer.account.damaged, answer.account.damage_checked) == (502, 1, True)
 
 
-@pytest.mark.usefixtures("_way")
+@pytest.mark.usefixtures("_selective")
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
@@ -182,7 +177,9 @@ def test_candidates_are_all_lines_with_the_text(tmp_path: Path, lines: list[byte
     old = linesearch.PIECE_BYTES
     linesearch.PIECE_BYTES = 64
     try:
-        found = picks.candidates(str(path), frozenset({b"needle"}))
+        search = textsearch.Search({str(path): linetexts.texts_of(frozenset({b"needle"}))})
+        found = search.lines(str(path))
+        search.close()
     finally:
         linesearch.PIECE_BYTES = old
     assert found is not None
@@ -198,4 +195,5 @@ def test_a_spelling_that_go_does_not_write_is_found(tmp_path: Path, name: str, s
     path = tmp_path / "a.log"
     path.write_text(f'{{"auditID":"1","user":{{"username":"{spelled}"}}}}\n' + '{"auditID":"2"}\n' * 200)
     for group in shared_needles(filter_of({"user": [name]}), joins_stages=False):
-        assert picks.candidates(str(path), group), group
+        search = textsearch.Search({str(path): linetexts.texts_of(group)})
+        assert search.lines(str(path)), group

@@ -2,27 +2,28 @@
 Find the lines of files that hold one of some texts, at the speed of memory.
 
 `LineSearch` runs in processes of its own, one a processor, while this one goes on; they take pieces of the files from
-a common list until it is empty. A file is mapped, and a piece looked through while it is in the processor's cache, by
-the C library's `strstr`, which compares up to 64 bytes at once. Where that meets a zero byte or is not to be had,
-Python searches. Processes, because Python lets one thread at a time run, and because somebody who cuts a mapped file
-short kills who reads it: a helper, then, and the answer is that nothing could be found out.
+a common list until it is empty. A file is mapped, and a piece looked through for one text after the other, while it is
+in the processor's cache; alone in its automaton, a text is searched for as `rg` does it, with vector instructions.
+Processes, because Python lets one thread at a time run, and because somebody who cuts a mapped file short kills who
+reads it: a helper, then, and the answer is that nothing could be found out.
+
+Loaded before anything else is (`cli/ahead.py`), so it imports little.
 """
 
-import contextlib
-import ctypes
 import mmap
 import os
-import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+
+from ahocorasick_rs import BytesAhoCorasick
 
 from kubewitness._kit.descriptors import processors, write_all
 
 Span = tuple[int, int]
 """Offset of the first byte of a line, and of that after its end."""
+Texts = tuple[tuple[bytes, ...], tuple[bytes, ...]]
+r"""What is looked for: texts, and beginnings of escapes (`\u00`, `\u006`), of which harmless ones do not count."""
 
-PIECE_BYTES = 4 << 20  # as much as caches hold
+PIECE_BYTES = 4 << 20
 MOST_BYTES = 64 << 20  # of lines found in one file; beyond, reading everything is as good
 _MOST_PIECES = 1 << 14
 _MOST_WORKERS = 4
@@ -33,91 +34,39 @@ _HARMLESS = frozenset(b"%02x" % code for code in range(256) if not 0x20 <= code 
 _END = b"end\n"
 
 
-class Texts(NamedTuple):
-    r"""What is looked for: texts, and beginnings of escapes (`\u00`, `\u006`), of which harmless ones do not count."""
-
-    plain: tuple[bytes, ...]
-    escapes: tuple[bytes, ...]
-
-
-def _strstr() -> "Callable[[int, bytes], int | None] | None":
-    try:
-        function = ctypes.CDLL(None).strstr
-    except (OSError, AttributeError, TypeError):
-        return None
-    function.restype = ctypes.c_void_p
-    function.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
-    return function
-
-
-STRSTR = _strstr()
-
-
 class Finder:
-    """Finds lines in a buffer that may be written to."""
+    """Finds lines in a buffer."""
 
-    def __init__(self, buffer: bytearray | mmap.mmap, texts: Texts) -> None:
+    def __init__(self, buffer: bytes | mmap.mmap, texts: Texts) -> None:
+        plain, escapes = texts
         self._buffer = buffer
-        self._texts = texts
-        self._base = ctypes.addressof(ctypes.c_char.from_buffer(buffer)) if STRSTR and buffer else 0
+        self._view = memoryview(buffer)
+        self._searches = [(BytesAhoCorasick([text]), text in escapes) for text in (*plain, *escapes)]
 
     def lines(self, start: int, end: int) -> list[Span]:
         """Give the candidates between the beginning of a line and the end of one, in order."""
+        buffer, piece = self._buffer, self._view[start:end]
         spans: dict[int, int] = {}
-        for text in self._texts.plain:
-            self._collect(text, start, end, spans)
-        for text in self._texts.escapes:
-            self._collect(text, start, end, spans, is_escape=True)
+        for search, is_escape in self._searches:
+            for _, at, _ in search.find_matches_as_indexes(piece):
+                hit = start + at
+                digits = hit + len(_ESCAPE)
+                if not (is_escape and buffer[digits : digits + 2] in _HARMLESS):
+                    spans[buffer.rfind(_NEWLINE, start, hit) + 1 or start] = buffer.find(_NEWLINE, hit, end) + 1 or end
         return sorted(spans.items())
 
-    def _collect(self, text: bytes, start: int, end: int, spans: dict[int, int], *, is_escape: bool = False) -> None:
-        buffer = self._buffer
-        for hit in self._hits(text, start, end):
-            digits = hit + len(_ESCAPE)
-            if not (is_escape and bytes(buffer[digits : digits + 2]) in _HARMLESS):
-                spans[buffer.rfind(_NEWLINE, start, hit) + 1 or start] = buffer.find(_NEWLINE, hit, end) + 1 or end
-
-    def _hits(self, text: bytes, start: int, end: int) -> Iterator[int]:
-        """Give where the text stands.
-
-        `strstr` goes on to a zero byte, so the text is written where it has to stop (in the memory of this process, not
-        in the file). If it does not come to that, there is a zero byte before.
-        """
-        buffer = self._buffer
-        if STRSTR is not None:
-            stop = min(end, buffer.rfind(_NEWLINE, start, max(start, len(buffer) - len(text))) + 1)
-            if stop > start:
-                written, buffer[stop : stop + len(text)] = buffer[stop : stop + len(text)], text
-                while (hit := (STRSTR(self._base + start, text) or 0) - self._base) >= 0 and hit < stop:
-                    yield hit
-                    start = hit + len(text)
-                buffer[stop : stop + len(text)] = written
-                start = start if hit < 0 else stop
-        while (hit := buffer.find(text, start, end)) >= 0:
-            yield hit
-            start = hit + len(text)
-
-
-def speed(sample: bytearray, texts: Texts) -> float:
-    """Give the bytes a second that one processor looks through here, at best."""
-    finder = Finder(sample, texts)
-    best = float("inf")
-    for _ in range(3):
-        began = time.perf_counter()
-        finder.lines(0, len(sample))
-        best = min(best, time.perf_counter() - began)
-    return len(sample) / best
-
-
-def workers() -> int:
-    """Give how many processes search."""
-    return min(processors(), _MOST_WORKERS)
+    def line_start(self, at: int) -> int:
+        """Give where the first line begins that begins at this offset or behind it."""
+        if at == 0:
+            return 0
+        size = len(self._buffer)
+        return self._buffer.find(_NEWLINE, at - 1) + 1 or size if at < size else size
 
 
 class LineSearch:
     """A search that has begun."""
 
-    def __init__(self, files: Sequence[tuple[str, Texts]]) -> None:
+    def __init__(self, files: list[tuple[str, Texts]]) -> None:
         self._files = files
         self._running: dict[int, int] = {}  # process: where it answers
         self._found: list[list[Span] | None] | None = None
@@ -126,7 +75,7 @@ class LineSearch:
         pieces = [(number, at) for number, size in enumerate(sizes) for at in range(0, size, self._piece_bytes)]
         self._places: int | None = _shared(pieces)
         self._places_bytes = 2 * _PLACE_BYTES * len(pieces)
-        for _ in range(min(workers(), len(pieces))):
+        for _ in range(min(processors(), _MOST_WORKERS, len(pieces))):
             self._fork()
 
     def _fork(self) -> None:
@@ -154,14 +103,14 @@ class LineSearch:
         """Search pieces until none is left or the program has gone, and say what was found."""
         held = [0] * len(self._files)
         found = [bytearray() for _ in self._files]
-        open_file, window = -1, None
+        open_file, finder = -1, None
         while (place := os.read(places, 2 * _PLACE_BYTES)) and os.getppid() == parent:
             number, at = (int.from_bytes(place[i : i + _PLACE_BYTES], "little") for i in (0, _PLACE_BYTES))
             if number != open_file:
-                open_file, window = number, _Window(*self._files[number])
-            if window is None or held[number] > MOST_BYTES:
+                open_file, finder = number, _mapped(*self._files[number])
+            if finder is None or held[number] > MOST_BYTES:
                 continue
-            for first, last in window.lines(at, at + self._piece_bytes):
+            for first, last in finder.lines(finder.line_start(at), finder.line_start(at + self._piece_bytes)):
                 held[number] += last - first
                 found[number] += b"%d %d %d\n" % (number, first, last)
         for number, lines in enumerate(found):
@@ -199,8 +148,10 @@ class LineSearch:
     def close(self) -> None:
         """Stop what still runs."""
         for process in list(self._running):
-            with contextlib.suppress(ProcessLookupError):
+            try:  # noqa: SIM105 - contextlib costs start-up
                 os.kill(process, 9)
+            except ProcessLookupError:
+                pass
             self._reap(process)
         self._close_places()
 
@@ -211,30 +162,18 @@ class LineSearch:
 
     def _reap(self, process: int) -> None:
         os.close(self._running.pop(process))
-        with contextlib.suppress(ChildProcessError):  # who started us may ignore the ends of processes, and so do we
+        try:  # noqa: SIM105
             os.waitpid(process, 0)
+        except ChildProcessError:  # who started us may ignore the ends of processes, and so do we
+            pass
 
 
-class _Window:
-    """A mapped file."""
-
-    def __init__(self, path: str, texts: Texts) -> None:
-        with open(path, "rb") as file:  # noqa: PTH123
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-        self._size = len(self._map)
-        self._finder = Finder(self._map, texts)
-
-    def lines(self, start: int, end: int) -> Iterator[Span]:
-        """Give the candidates among the lines that begin between these offsets."""
-        return iter(self._finder.lines(self._line_start(start), self._line_start(end)))
-
-    def _line_start(self, at: int) -> int:
-        if at == 0:
-            return 0
-        return self._map.find(_NEWLINE, at - 1) + 1 or self._size if at < self._size else self._size
+def _mapped(path: str, texts: Texts) -> Finder:
+    with open(path, "rb") as file:  # noqa: PTH123
+        return Finder(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), texts)
 
 
-def _shared(pieces: Sequence[tuple[int, int]]) -> int:
+def _shared(pieces: list[tuple[int, int]]) -> int:
     """Give a file of numbers: who reads it takes the next ones, whichever process it is.
 
     Linux lets processes take turns at the place of a file that was opened, but not of one that memfd_create gave.

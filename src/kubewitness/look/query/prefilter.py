@@ -17,7 +17,8 @@ from kubewitness.look.query.same_request import FILLED_LATER, SAME_IN_EVERY_STAG
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kubewitness.look.query.picks import Needles, Picks
+    from kubewitness.look.query.linetexts import Needles
+    from kubewitness.look.query.picks import Picks
     from kubewitness.look.query.source import Input
 
 _SHARED = SAME_IN_EVERY_STAGE | FILLED_LATER
