@@ -70,6 +70,8 @@ def _csv_cells(values: Sequence[object], known: _Known) -> Iterable[str]:
     kinds = set(map(type, values))
     if kinds <= _TEXTS:
         return map(known.__getitem__, values)  # type: ignore[arg-type]
+    if kinds == {int}:  # not bool, which is another type
+        return map(str, values)
     if kinds == {datetime}:
         return map(rfc3339, values)  # type: ignore[arg-type]
     return (_quoted(csv_cell(value)) for value in values)
