@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pytest
 import zstandard
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from kubewitness.look.query import scan_bytes
 from kubewitness.look.query.run import open_events
+from kubewitness.look.query.scan_lines import lines_named
 
 DATA = Path(__file__).parents[2] / "data"
 EARLY_ONLY = "name IS NULL AND resource = 'configmaps' AND verb = 'create'"
@@ -55,3 +59,77 @@ def test_the_bytes_are_those_of_the_row(packed, name, where, stages):
     assert [(e["auditID"], e["stage"], e["requestURI"]) for e in raw] == [row[1:] for row in rows]
     if where == "TRUE":
         assert len(rows) == {"latest": 2343, "all": 4842}[stages]
+
+
+def bytes_of(path, where, stages="all"):
+    """Give the bytes of what matches, and the auditIDs that their columns say."""
+    with open_events([str(path)]) as events:
+        answer = events.query("SELECT _row, audit_id FROM events", where=where, stages=stages, keeps_bytes=True)
+        rows = list(answer)
+        return list(answer.exact_bytes([row for row, _ in rows])), [audit_id for _, audit_id in rows]
+
+
+@pytest.mark.parametrize("name", ["audit.log", "audit.log.gz", "audit.log.zst"])
+@pytest.mark.parametrize("where", CONDITIONS[1:])
+def test_few_rows_are_found_without_numbering_all(packed, name, where, monkeypatch):
+    """A log is not parsed twice for them: their lines are known by their auditIDs."""
+    monkeypatch.setattr(scan_bytes._Finder, "_find_by_numbers", None)
+    raw, audit_ids = bytes_of(packed / name, where)
+    assert raw
+    assert [json.loads(line)["auditID"] for line in raw] == audit_ids
+
+
+SPELLINGS = (
+    '{{"kind":"Event","auditID":"{0}","stage":"{1}","verb":"{2}"}}',
+    '{{"auditID" : "{0}","stage":"{1}","verb":"{2}"}}',  # no server writes this
+    '{{"auditID":"\\u0061{0}","stage":"{1}","verb":"{2}"}}',
+    '{{"auditID":"{0}","stage":"{1}","verb":"{2}","requestObject":{{"auditID":"a"}}}}',
+    '{{"stage":"{1}","verb":"{2}","requestObject":{{"auditID":"{0}"}}}}',
+    '{{"auditID":"{0}","auditID":"ab","stage":"{1}","verb":"{2}"}}',
+    '{{"auditID":["{0}"],"stage":"{1}","verb":"{2}"}}',
+    '{{"auditID":"{0}","stage":"{1}","verb":5}}',
+    '{{"auditID":"{0}","stage":"{1}","verb":"{2}","user":{{}}}}',
+    ' {{"auditID":"{0}","stage":"{1}","verb":"{2}"}} \r',
+    '{{"auditID":"{0}","stage":"{1}","verb":"{2}"',
+    "",
+)
+LINES = st.builds(
+    str.format,
+    st.sampled_from(SPELLINGS),
+    st.sampled_from(["a", "ab", "b", 'c\\"d', ""]),
+    st.sampled_from(["ResponseComplete", "ResponseStarted", "Panic"]),
+    st.sampled_from(["get", "delete"]),
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(LINES, max_size=12), st.sampled_from(["latest", "all"]), st.booleans(), st.booleans())
+def test_both_ways_find_the_same_bytes(tmp_path, lines, stages, is_packed, has_end):
+    """However an auditID is spelled, wherever it stands, however often it comes."""
+    data = "\n".join([*lines, ""] if has_end else lines).encode()
+    path = tmp_path / "audit.log"
+    path.write_bytes(gzip.compress(data) if is_packed else data)
+    for where in ("verb = 'get'", "TRUE"):
+        found = []
+        for most in (-1, 1):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(scan_bytes, "_MOST_SHOWN", most)
+                found.append(bytes_of(path, where, stages))
+        assert found[0] == found[1]
+
+
+@given(
+    st.lists(st.sampled_from([b'"auditID":"a"', b'"auditID":"bc"', b'"auditID":"', b"a", b"\n", b'"', b"x" * 20])),
+    st.integers(1, 9),
+)
+def test_lines_with_an_audit_id(pieces, size):
+    """Each once, with its offset, wherever chunks end."""
+    data = b"".join(pieces)
+    expected, at = [], 0
+    for line in data.split(b"\n"):
+        if b'"auditID":"a"' in line or b'"auditID":"bc"' in line:
+            expected.append((at, line))
+        at += len(line) + 1
+    chunks = [data[at : at + size] for at in range(0, len(data), size)]
+    found = [(at, line.removesuffix(b"\n")) for at, line in lines_named(chunks, {b"a", b"bc"})]
+    assert found == expected

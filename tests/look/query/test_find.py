@@ -12,7 +12,7 @@ from kubewitness.cli.columns import DATA, TABLE, WIDE, reads_of
 from kubewitness.cli.event_rows import are_plain, row_maker
 from kubewitness.cli.render.values import plain
 from kubewitness.event.filter import PLAIN
-from kubewitness.look.query import picks, prefilter
+from kubewitness.look.query import linetexts, prefilter
 from kubewitness.look.query.find import Found
 from kubewitness.look.query.relation_names import identifier
 from kubewitness.look.query.run import Events, open_events
@@ -27,7 +27,7 @@ COLUMNS = reads_of((*TABLE, *WIDE, *DATA))
 @pytest.fixture(autouse=True)
 def _selective(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every text be rare enough."""
-    monkeypatch.setattr(picks, "_SELECTIVE", 1.0)
+    monkeypatch.setattr(linetexts, "_SELECTIVE", 1.0)
 
 
 def ask(path: Path, question: dict[str, list[str]], stages: Literal["latest", "all"]) -> tuple[Found | None, object]:

@@ -175,6 +175,13 @@ def test_torn_packing(tmp_path: Path, packing: Callable[[bytes], bytes]) -> None
     assert rows == [(f"id-{i}",) for i in range(len(rows))]
     assert any(damage.kind is DamageKind.TORN for damage in answer.account.damage)
     assert not answer.account.is_complete
+    for where in ("TRUE", "audit_id = 'id-7'"):
+        with open_events([str(tmp_path / "audit.log.x")]) as events:
+            answer = events.query("SELECT _row, audit_id FROM events", where=where, stages="all", keeps_bytes=True)
+            found = list(answer)
+            raw = list(answer.exact_bytes([row for row, _ in found]))
+        assert [json.loads(line)["auditID"] for line in raw] == [audit_id for _, audit_id in found]
+        assert len(raw) == (len(rows) if where == "TRUE" else 1)
 
 
 def long_line(size: int) -> list[bytes]:

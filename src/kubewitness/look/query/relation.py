@@ -136,6 +136,7 @@ class Relation(msgspec.Struct, frozen=True):
         key: Key = Key.REQUEST,
         joined_by: Iterable[str] = (),
         decides: Iterable[str] | None = None,
+        untested: Iterable[str] = (),
     ) -> str:
         """SELECT of flat columns, the derived ones among `columns`, `_odd`, `_odd_shown`, `_rank`, `_key` and the
         weights.
@@ -143,11 +144,11 @@ class Relation(msgspec.Struct, frozen=True):
         `_odd` is about what `decides` (all that is read, if None), `_odd_shown` about the rest of what is read: that
         matters only in rows that match.
 
-        Only the wire paths `reads` are parsed, and what finding odd rows and joining stages needs. Stages are joined
-        by `joined_by`, some of `reads`, too.
+        Only the wire paths `reads` and `untested` are parsed, and what finding odd rows and joining stages needs;
+        of what is untested the type does not matter. Stages are joined by `joined_by`, some of `reads`, too.
         """
-        asked = {*reads, "kind", "stage"}
-        reads = asked.union(_KEYS[key])
+        asked, untested = {*reads, "kind", "stage"}, tuple(untested)
+        reads = asked.union(_KEYS[key], untested)
         if self.weights:
             reads = reads.union(_BODIES)
         weights = "".join(f", {sql} AS {identifier(weight)}" for weight, sql in self.weights.items())
@@ -157,7 +158,9 @@ class Relation(msgspec.Struct, frozen=True):
             options += ", ignore_errors=true"
         raw = self._raw(self._columns(reads, reading), path, options, reading)
         flat = ", ".join(
-            f"{_flat(f)} AS {identifier(f.column)}" for f in WIRE if f.path in asked or f.path in _KEYS[key]
+            f"{_flat(f)} AS {identifier(f.column)}"
+            for f in WIRE
+            if f.path in asked or f.path in (*_KEYS[key], *untested)
         )
         # a constant wherever it is one: what a condition says of other dialects is then folded away
         dialect = literal(KUBE_APISERVER)

@@ -12,12 +12,12 @@ one Event a line); in *blocks* (.gz, lines too long for the engine, .zst that th
 
 Columns of `hits` besides those asked for: `_match` (1 yes, 2 unknown, 0 kept for its key), `_odd`, `_rank` of the
 stage, `_doubt` (a later stage may not match), `_key` of the request, `_filled` (what an early stage of it may lack),
-`_part` (index into `parts`) and `_place` (index within a rescued part).
+`_part` (index into `parts`) and `_place` (index within a rescued part); and `_audit_id` where exact bytes are wanted.
 """
 
 # ruff: noqa: S608 - writing SQL is what this module is for; names and texts go through identifier() and literal()
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from kubewitness.look.query.picks import Picks
     from kubewitness.look.query.scan_rescue import Rescued
 
+AUDIT_ID = "_audit_id"
 _BODIES = frozenset({"requestObject", "responseObject"})
 _SPACE = b" \t\r\n\v\f"
 _TOO_LONG = "maximum_object_size"
@@ -361,6 +362,7 @@ class Scan(msgspec.Struct):
         odd = f"CASE WHEN {self._is_odd()} THEN TRUE ELSE FALSE END"
         place = ", row_number() OVER () - 1 AS _n" if has_places else ", NULL AS _n"
         columns += "".join(f"{source} AS {identifier(made)}, " for made, source in q.made)
+        columns += f"{AUDIT_ID}, " if q.keeps_bytes else ""
         return (
             f"SELECT {columns}({match})::TINYINT AS _match, {odd} AS _odd, "
             f"_rank::TINYINT AS _rank, {doubt} AS _doubt, _key, {filled}::VARCHAR[] AS _filled, "
@@ -381,12 +383,14 @@ class Scan(msgspec.Struct):
             key=self.key,
             joined_by=q.joined_by,
             decides=q.decides,
+            untested=["auditID"] if q.keeps_bytes else (),
         )
 
     def _names(self) -> str:
         named = every_name(self.question.used)
-        weights = "".join(f"{identifier(weight)}, " for weight in self.relation.weights)
-        return f"{named}{', ' if named else ''}{weights}_odd, _odd_shown, _rank, _is_panic, _key"
+        more = "".join(f"{identifier(weight)}, " for weight in self.relation.weights)
+        more += f"audit_id AS {AUDIT_ID}, " if self.question.keeps_bytes else ""
+        return f"{named}{', ' if named else ''}{more}_odd, _odd_shown, _rank, _is_panic, _key"
 
     def _is_odd(self) -> str:
         """Condition for a row to be odd."""
@@ -449,16 +453,28 @@ class Scan(msgspec.Struct):
         """Give the numbers of the lines that gave the rows of a part, in order."""
         return self._ordinals(part, path, self._keep())
 
+    def kept_ids(self, part: int, lines: Sequence[bytes]) -> list[tuple[int, str]]:
+        """Give which of these lines of a part gave rows that are not odd, in order, each with its auditID."""
+        fd = self.files.rescue_fd
+        self.files.write(fd, (piece for line in lines for piece in (line, b"\n")))
+        # the engine sets buffers of this size aside for each thread: small ones for small lines
+        options = f", maximum_object_size={max(2 * max(map(len, lines)), 1 << 20)}"
+        condition = f"({self._keep()}) AND ({self._is_odd()}) IS NOT TRUE"
+        return self._numbered(part, self.files.paths[fd], condition, options, more=f", {AUDIT_ID}")
+
     def _ordinals(self, part: int, path: str, condition: str) -> list[int]:
         """Give the numbers of lines for which the condition holds, as the engine counts: blank lines have none."""
         now = self.parts[part]
         options = _unpacking(now.input) if now.lines is None else _BLOCK_OPTIONS
-        rows = self._relation_select(path, options, now.reading)
+        return [n for (n,) in self._numbered(part, path, condition, options)]
+
+    def _numbered(self, part: int, path: str, condition: str, options: str, more: str = "") -> list[tuple[Any, ...]]:
+        rows = self._relation_select(path, options, self.parts[part].reading)
         found = self.connection.cursor().execute(
-            f"SELECT n FROM (SELECT row_number() OVER () - 1 AS n, * FROM (SELECT {self._names()} FROM ({rows}))) "
-            f"WHERE {condition}"
+            f"SELECT n{more} FROM (SELECT row_number() OVER () - 1 AS n, * FROM (SELECT {self._names()} "
+            f"FROM ({rows}))) WHERE {condition}"
         )
-        return [n for (n,) in found.fetchall()]
+        return found.fetchall()
 
     def _number(self, sql: str, *values: object) -> int:
         row = self.connection.execute(sql, list(values)).fetchone()

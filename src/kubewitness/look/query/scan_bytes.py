@@ -1,24 +1,32 @@
 """
 Exact bytes on demand: a second look at the inputs, only for the rows that are shown.
 
-A row that was rescued brought its bytes along. For any other the engine numbers the lines of its part once more
-(the same lines as before: same files, same conditions, same order), and `scan_lines` finds the bytes. Lines of a plain
-file are then read where they stand; lines of a packed one are put aside in an unlinked file on the way.
+A row that was rescued brought its bytes along. The others are found by their auditIDs: the lines in which one stands
+are given to the engine once more, and those that give rows again are, in order, those of the rows. Where that does not
+come out even (an auditID that is spelled otherwise, or none), or where many lines are shown, the engine numbers all
+lines of a part (the same lines as before: same files, same conditions, same order), and `scan_lines` finds the bytes.
+Lines of a plain file are then read where they stand; lines of a packed one are put aside in an unlinked file.
 """
 
+import bisect
 import os
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from typing import BinaryIO, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import BinaryIO, NamedTuple, TypeAlias
 
-from kubewitness._kit.opening import Compression
-from kubewitness.look.query.scan import Scan
+from kubewitness._kit.opening import Compression, TornError
+from kubewitness.look.query.scan import AUDIT_ID, Scan
 from kubewitness.look.query.scan_blocks import blocks
-from kubewitness.look.query.scan_lines import Line, count_lines, pick
+from kubewitness.look.query.scan_lines import Line, count_lines, lines_named, pick
 from kubewitness.look.query.source import Input
 
 _SPACE = b" \t\r\n\v\f"
+_BATCH_BYTES = 32 << 20
+_MOST_SHOWN = 0.25  # of the lines: to find more by their auditIDs takes longer than to number all
+
+_Named: TypeAlias = tuple[int, str]
+"""A part, and an auditID in it."""
 
 
 class _Spot(NamedTuple):
@@ -78,15 +86,64 @@ class _Finder:
 
     def _find_in_input(self, wanted: dict[int, list[int]]) -> None:
         one = self._scan.parts[next(iter(wanted))].input
+        if not self._find_by_ids(one, wanted):
+            self._find_by_numbers(one, wanted)
+
+    def _find_by_ids(self, one: Input, wanted: dict[int, list[int]]) -> bool:
+        """Find rows by their auditIDs. False where that is not certain to find their own lines."""
+        shown = {row for rows in wanted.values() for row in rows}
+        if len(shown) > _MOST_SHOWN * sum(self._scan.parts[part].rows for part in wanted):
+            return False
+        rows: dict[_Named, list[int]] = defaultdict(list)
+        ids = f"SELECT {AUDIT_ID} FROM hits WHERE rowid IN (SELECT unnest(?))"  # noqa: S608 - our own name
+        for part, audit_id, row in self._cursor.execute(
+            f"SELECT _part, {AUDIT_ID}, rowid FROM hits "  # noqa: S608
+            f"WHERE NOT _odd AND _part IN (SELECT unnest(?)) AND {AUDIT_ID} IN ({ids}) ORDER BY rowid",
+            [list(wanted), list(shown)],
+        ).fetchall():
+            rows[part, audit_id].append(row)
+        if not shown.issubset(row for named in rows.values() for row in named):
+            return False
+        spots: dict[_Named, list[_Spot]] = defaultdict(list)
+        found = lines_named(_until_torn(one.chunks()), {audit_id.encode() for _, audit_id in rows})
+        for part, lines in self._by_part(one, found):
+            if part in wanted:
+                for number, audit_id in self._scan.kept_ids(part, [raw for _, raw in lines]):
+                    spots[part, audit_id].append(self._spot(one, *lines[number]))
+        if any(len(spots[named]) != len(rows[named]) for named in rows):
+            return False
+        for named, places in spots.items():
+            self._spots.update((row, spot) for row, spot in zip(rows[named], places, strict=True) if row in shown)
+        return True
+
+    def _by_part(self, one: Input, lines: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, list[tuple[int, bytes]]]]:
+        """Give lines in batches, each of one part, without the space around them."""
+        parts = [(part.offset, number) for number, part in enumerate(self._scan.parts) if part.input is one]
+        parts = sorted((offset, number) for offset, number in parts if self._scan.parts[number].places is None)
+        batch: list[tuple[int, bytes]] = []
+        size, before = 0, -1
+        for offset, line in lines:
+            part = parts[bisect.bisect_right(parts, (offset, len(self._scan.parts))) - 1][1]
+            if batch and (part != before or size > _BATCH_BYTES):
+                yield before, batch
+                batch, size = [], 0
+            raw = line.lstrip(_SPACE)
+            batch.append((offset + len(line) - len(raw), raw.rstrip(_SPACE)))
+            size, before = size + len(raw), part
+        if batch:
+            yield before, batch
+
+    def _find_by_numbers(self, one: Input, wanted: dict[int, list[int]]) -> None:
+        """Find rows by the numbers of their lines."""
         in_place = next((part for part in wanted if self._scan.parts[part].lines is None), None)
         if in_place is not None:
-            chunks = one.chunks
             ordinals = self._ordinals(one.path, in_place, wanted[in_place])
-            lines = pick(chunks(), sorted(ordinals), has_blank_lines=self._has_blank_lines(one, in_place))
+            chunks = _until_torn(one.chunks())
+            lines = pick(chunks, sorted(ordinals), has_blank_lines=self._has_blank_lines(one, in_place))
             self._keep(one, lines, ordinals)
             return
         by_offset = {self._scan.parts[part].offset: part for part in wanted}
-        for block in blocks(one.chunks(), self._scan.files):
+        for block in blocks(_until_torn(one.chunks()), self._scan.files):
             part = by_offset.get(block.offset)
             if part is None or block.long_line:
                 continue
@@ -96,7 +153,7 @@ class _Finder:
 
     def _has_blank_lines(self, one: Input, part: int) -> bool:
         rows = self._scan.parts[part].rows
-        return rows != count_lines(one.chunks())
+        return rows != count_lines(_until_torn(one.chunks()))
 
     def _ordinals(self, path: str, part: int, wanted: list[int]) -> dict[int, int]:
         """Map ordinals of lines to rows."""
@@ -111,14 +168,24 @@ class _Finder:
         return {ordinal: row for ordinal, row in zip(ordinals, rows, strict=True) if row in shown}
 
     def _keep(self, one: Input, lines: Iterator[Line], rows: dict[int, int]) -> None:
-        is_plain = one.compression is Compression.NONE
         for line in lines:
             raw = line.raw.lstrip(_SPACE)
             offset = line.offset + len(line.raw) - len(raw)
-            raw = raw.rstrip(_SPACE)
-            if is_plain:
-                file = self._open.get(one.path) or self._open.setdefault(one.path, open(one.path, "rb"))  # noqa: SIM115, PTH123
-                self._spots[rows[line.ordinal]] = _Spot(file, offset, len(raw))
-            else:
-                self._spots[rows[line.ordinal]] = _Spot(self._aside, self._aside.tell(), len(raw))
-                self._aside.write(raw)
+            self._spots[rows[line.ordinal]] = self._spot(one, offset, raw.rstrip(_SPACE))
+
+    def _spot(self, one: Input, offset: int, raw: bytes) -> _Spot:
+        """Say where these bytes of an input can be read again."""
+        if one.compression is Compression.NONE:
+            file = self._open.get(one.path) or self._open.setdefault(one.path, open(one.path, "rb"))  # noqa: SIM115, PTH123
+            return _Spot(file, offset, len(raw))
+        spot = _Spot(self._aside, self._aside.tell(), len(raw))
+        self._aside.write(raw)
+        return spot
+
+
+def _until_torn(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Give what can be unpacked; that it breaks off was counted by the scan."""
+    try:
+        yield from chunks
+    except TornError:
+        return

@@ -6,12 +6,13 @@ bytes, without looking into any other line; `regions` joins lines that stand tog
 value a line may be one value over several.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import groupby
 
 import msgspec
 
 _BLANK = b" \t\r\v\f"
+_AUDIT_ID = b'"auditID":"'
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -56,6 +57,22 @@ def pick(chunks: Iterable[bytes], ordinals: Iterable[int], *, has_blank_lines: b
             offset, line = offset + len(raw), line + 1
 
 
+def lines_named(chunks: Iterable[bytes], ids: Collection[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Give offset and bytes of every line in which one of these auditIDs stands as kube-apiserver writes it."""
+    from ahocorasick_rs import BytesAhoCorasick
+
+    search = BytesAhoCorasick([_AUDIT_ID]).find_matches_as_indexes
+    offset = 0
+    for piece, begin, cut in _line_pieces(chunks):
+        last = begin
+        for _, _, hit in search(memoryview(piece)[begin:cut]):
+            at = begin + hit
+            if at >= last and piece[at : piece.find(b'"', at)] in ids:
+                first, last = piece.rfind(b"\n", begin, at) + 1 or begin, piece.find(b"\n", at, cut) + 1 or cut
+                yield offset + first - begin, piece[first:last]
+        offset += cut - begin
+
+
 def _lines(block: bytes) -> Iterator[bytes]:
     start = 0
     while (end := block.find(b"\n", start) + 1) > 0:
@@ -67,16 +84,25 @@ def _lines(block: bytes) -> Iterator[bytes]:
 
 def _whole_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Cut chunks at line ends."""
+    for piece, begin, cut in _line_pieces(chunks):
+        yield piece[begin:cut]
+
+
+def _line_pieces(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, int, int]]:
+    """Give bytes with the places where whole lines begin and end in them; only a line over two chunks is copied."""
     rest: list[bytes] = []
     for chunk in chunks:
-        cut = chunk.rfind(b"\n") + 1
+        begin, cut = chunk.find(b"\n") + 1, chunk.rfind(b"\n") + 1
         if not cut:
             rest.append(chunk)
             continue
-        yield b"".join([*rest, chunk[:cut]])
+        begun = b"".join([*rest, chunk[:begin]])
+        yield begun, 0, len(begun)
+        if begin < cut:
+            yield chunk, begin, cut
         rest = [chunk[cut:]]
     if last := b"".join(rest):
-        yield last
+        yield last, 0, len(last)
 
 
 def regions(lines: Iterable[Line]) -> Iterator[Iterator[Line]]:
