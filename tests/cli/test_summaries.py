@@ -1,7 +1,10 @@
 """`sql`, `top`, `stats` and `timeline` over the recorded logs."""
 
+import collections
+import gzip
 import json
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -56,6 +59,30 @@ def test_top_weighs_bytes(run, security_log):
     rows = json.loads(result.out)
     assert sum(row["bytes"] for row in rows) == 2_559_953 - 2_161
     assert rows == sorted(rows, key=lambda row: -row["bytes"])
+
+
+@pytest.mark.parametrize("stages", ["latest", "all"])
+@pytest.mark.parametrize("flags", [[], ["--code", ">=400"], ["--user", "attacker"], ["--verb", "!get"]])
+def test_bytes_are_those_of_the_lines(run, security_log, stages, flags, tmp_path):
+    """Added up as each event is looked at, whatever is asked for and however the log is packed."""
+    found = run("search", *flags, "--stages", stages, "-o", "jsonl", security_log).out
+    sizes = collections.defaultdict(int)
+    for line in found.encode().splitlines():
+        sizes[json.loads(line)["user"].get("username")] += len(line)
+    packed = tmp_path / "audit.log.gz"
+    packed.write_bytes(gzip.compress(Path(security_log).read_bytes()))
+    for log in (security_log, str(packed)):
+        args = ("top", "--by", "bytes,user", *flags, "--stages", stages, "--limit", "0", "-o", "json", log)
+        assert {row["user.username"]: row["bytes"] for row in json.loads(run(*args).out)} == sizes
+
+
+def test_bytes_of_events_that_are_not_lines(run, security_log, tmp_path):
+    """An event in an envelope weighs what it does without."""
+    events = Path(security_log).read_bytes().splitlines()[:50]
+    wrapped = tmp_path / "wrapped.log"
+    wrapped.write_bytes(b"".join(b'{"kind":"EventList","items":[%s]}\n' % event for event in events))
+    [row] = json.loads(run("top", "--by", "bytes,kind", "--stages", "all", "-o", "json", str(wrapped)).out)
+    assert row["bytes"] == sum(map(len, events))
 
 
 def test_top_knows_its_fields(run, security_log):

@@ -218,6 +218,11 @@ class Log:
             account.damage_checked,
         )
 
+    @property
+    def has_lines_alone(self) -> bool:
+        """Whether all that the last question read were lines of one event each."""
+        return all(one.is_lines for one in self._inputs) and not any(file.odd for file in self._account.files)
+
     def statement(self, statement: str) -> str:
         """Give the SQL of a question as `kubewitness sql` takes it."""
         relation = "requests" if self._stages == "latest" else "events"

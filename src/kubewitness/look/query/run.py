@@ -250,12 +250,12 @@ class Events:
 
     def _read(self, scan: Scan, stages: str) -> Account:
         question = scan.question
+        # the n-th length is that of the n-th row: so every row is there
+        measures = scan.relation.measures and question.where != "TRUE"
         if stages == "all":
             key = Key.REQUEST if question.joins_stages else Key.NONE
-            # the n-th length is that of the n-th row: so every row is there
-            every = scan.relation.measures and question.where != "TRUE"
-            return Account(scan.read(self.inputs, key, keeps_every_row=every))
-        every = question.changes_with_stage
+            return Account(scan.read(self.inputs, key, keeps_every_row=measures))
+        every = question.changes_with_stage or measures
         if not any(one.shares_audit_ids for one in self.inputs):
             account = Account(scan.read(self.inputs, Key.AUDIT_ID, keeps_every_row=every))
             in_doubt = not every and bool(question.filled_later) and has_doubt(scan.connection)
