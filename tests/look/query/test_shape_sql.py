@@ -66,6 +66,18 @@ def test_shapes_are_decided_like_their_events(drawn_policies, drawn):
     assert len(COLUMNS) < len(rows[0])
 
 
+def test_an_event_without_a_url_has_no_path(tmp_path):
+    """A pattern for all paths is not about it."""
+    policy = load(b"apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- level: None\n  nonResourceURLs: ['/*']\n")
+    (tmp_path / "audit.log").write_text(
+        '{"kind":"Event","stage":"ResponseComplete","verb":"get","requestURI":"/","user":{"username":"bob"}}\n'
+        '{"kind":"Event","stage":"ResponseComplete","verb":"get","user":{"username":"bob"}}\n'
+    )
+    traffic = counted(str(tmp_path / "audit.log"), policy)
+    rules = {shape.request.path: compile_policy(policy).decide(shape.request).rule_index for shape in traffic.shapes}
+    assert rules == {"/*": 0, "": None}
+
+
 @pytest.mark.parametrize("name", ["full", "security", "metadata"])
 def test_recorded_logs(name, tmp_path):
     """Events and bytes by rule, level and stage, under every policy we have, are those of the events one by one."""

@@ -30,7 +30,7 @@ from kubewitness.look.query.relation import Key, Reading, Relation
 from kubewitness.look.query.relation_names import every_name, identifier, rows_read
 from kubewitness.look.query.scan_blocks import LONG_LINE_BYTES, SHORT_LINE_BYTES, Block, BlockFiles, blocks
 from kubewitness.look.query.scan_lengths import LENGTHS, MOST_IN_PLACE_BYTES, Measure
-from kubewitness.look.query.scan_lines import Line, count_lines, pick, regions
+from kubewitness.look.query.scan_lines import BATCH_BYTES, Line, batches, count_lines, pick, regions
 from kubewitness.look.query.source import Input
 
 if TYPE_CHECKING:
@@ -44,7 +44,6 @@ _BODIES = frozenset({"requestObject", "responseObject"})
 _SPACE = b" \t\r\n\v\f"
 _TOO_LONG = "maximum_object_size"
 _LONG_FILE_BYTES = 32 << 20
-_BATCH_BYTES = 32 << 20
 _BLOCK_OPTIONS = ""
 # the engine's threads share a file buffer by buffer, of twice this size: 32 MiB would be a block for one thread alone
 _IN_PLACE = f", maximum_object_size={4 << 20}"
@@ -145,7 +144,7 @@ class Scan(msgspec.Struct):
         if picked is None or any(len(line) > LONG_LINE_BYTES for _, line in picked):
             return False
         fd = self.files.rescue_fd
-        for batch in _batches(picked):
+        for batch in batches(picked):
             self.files.write(fd, (line if line.endswith(b"\n") else line + b"\n" for _, line in batch))
             keeps = self.question.keeps_bytes
             places = [Place(offset, 0, line.strip(_SPACE) if keeps else b"") for offset, line in batch]
@@ -306,7 +305,7 @@ class Scan(msgspec.Struct):
                 continue
             batch.append(x)
             size += len(x.line)
-            if size >= _BATCH_BYTES:
+            if size >= BATCH_BYTES:
                 self._insert_batch(batch, one, account)
                 batch, size = [], 0
         if batch:
@@ -483,19 +482,6 @@ class Scan(msgspec.Struct):
 
 class _SpreadOverLinesError(Exception):
     """A value begins on a line of its own and goes on over lines that the engine took for rows."""
-
-
-def _batches(lines: list[tuple[int, bytes]]) -> Iterator[list[tuple[int, bytes]]]:
-    batch: list[tuple[int, bytes]] = []
-    size = 0
-    for line in lines:
-        batch.append(line)
-        size += len(line[1])
-        if size >= _BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
 
 
 def _unpacking(one: Input) -> str:

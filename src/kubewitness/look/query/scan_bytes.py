@@ -9,6 +9,7 @@ Lines of a plain file are then read where they stand; lines of a packed one are 
 """
 
 import bisect
+import itertools
 import os
 import tempfile
 from collections import defaultdict
@@ -18,11 +19,10 @@ from typing import BinaryIO, NamedTuple, TypeAlias
 from kubewitness._kit.opening import Compression, TornError
 from kubewitness.look.query.scan import AUDIT_ID, Scan
 from kubewitness.look.query.scan_blocks import blocks
-from kubewitness.look.query.scan_lines import Line, count_lines, lines_named, pick
+from kubewitness.look.query.scan_lines import Line, batches, count_lines, lines_named, pick
 from kubewitness.look.query.source import Input
 
 _SPACE = b" \t\r\n\v\f"
-_BATCH_BYTES = 32 << 20
 _MOST_SHOWN = 0.25  # of the lines: to find more by their auditIDs takes longer than to number all
 
 _Named: TypeAlias = tuple[int, str]
@@ -118,20 +118,15 @@ class _Finder:
 
     def _by_part(self, one: Input, lines: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, list[tuple[int, bytes]]]]:
         """Give lines in batches, each of one part, without the space around them."""
-        parts = [(part.offset, number) for number, part in enumerate(self._scan.parts) if part.input is one]
-        parts = sorted((offset, number) for offset, number in parts if self._scan.parts[number].places is None)
-        batch: list[tuple[int, bytes]] = []
-        size, before = 0, -1
-        for offset, line in lines:
-            part = parts[bisect.bisect_right(parts, (offset, len(self._scan.parts))) - 1][1]
-            if batch and (part != before or size > _BATCH_BYTES):
-                yield before, batch
-                batch, size = [], 0
-            raw = line.lstrip(_SPACE)
-            batch.append((offset + len(line) - len(raw), raw.rstrip(_SPACE)))
-            size, before = size + len(raw), part
-        if batch:
-            yield before, batch
+        parts = self._scan.parts
+        begins = sorted((x.offset, number) for number, x in enumerate(parts) if x.input is one and x.places is None)
+
+        def part_of(line: tuple[int, bytes]) -> int:
+            return begins[bisect.bisect_right(begins, (line[0], len(parts))) - 1][1]
+
+        for part, group in itertools.groupby(lines, part_of):
+            for batch in batches(group):
+                yield part, [_stripped(*line) for line in batch]
 
     def _find_by_numbers(self, one: Input, wanted: dict[int, list[int]]) -> None:
         """Find rows by the numbers of their lines."""
@@ -169,9 +164,7 @@ class _Finder:
 
     def _keep(self, one: Input, lines: Iterator[Line], rows: dict[int, int]) -> None:
         for line in lines:
-            raw = line.raw.lstrip(_SPACE)
-            offset = line.offset + len(line.raw) - len(raw)
-            self._spots[rows[line.ordinal]] = self._spot(one, offset, raw.rstrip(_SPACE))
+            self._spots[rows[line.ordinal]] = self._spot(one, *_stripped(line.offset, line.raw))
 
     def _spot(self, one: Input, offset: int, raw: bytes) -> _Spot:
         """Say where these bytes of an input can be read again."""
@@ -181,6 +174,12 @@ class _Finder:
         spot = _Spot(self._aside, self._aside.tell(), len(raw))
         self._aside.write(raw)
         return spot
+
+
+def _stripped(offset: int, line: bytes) -> tuple[int, bytes]:
+    """Give a line, with its offset, without the space around it."""
+    raw = line.lstrip(_SPACE)
+    return offset + len(line) - len(raw), raw.rstrip(_SPACE)
 
 
 def _until_torn(chunks: Iterator[bytes]) -> Iterator[bytes]:

@@ -12,6 +12,7 @@ from itertools import groupby
 import msgspec
 
 _BLANK = b" \t\r\v\f"
+BATCH_BYTES = 32 << 20
 _AUDIT_ID = b'"auditID":"'
 
 
@@ -103,6 +104,20 @@ def _line_pieces(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, int, int]]:
         rest = [chunk[cut:]]
     if last := b"".join(rest):
         yield last, 0, len(last)
+
+
+def batches(lines: Iterable[tuple[int, bytes]]) -> Iterator[list[tuple[int, bytes]]]:
+    """Give lines, each with its offset, some at a time: as many as the engine reads well at once."""
+    batch: list[tuple[int, bytes]] = []
+    size = 0
+    for line in lines:
+        batch.append(line)
+        size += len(line[1])
+        if size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def regions(lines: Iterable[Line]) -> Iterator[Iterator[Line]]:

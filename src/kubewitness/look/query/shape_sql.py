@@ -252,7 +252,7 @@ def _path(interest: Interest) -> str:
     prefixes = " ".join(
         f"WHEN starts_with({path}, {literal(prefix)}) THEN {literal(prefix + '*')}" for prefix in interest.path_prefixes
     )
-    return f"CASE {exact}{prefixes} ELSE '{OTHER_PATH}' END"
+    return f"CASE {exact}WHEN {path} = '' THEN '' {prefixes} ELSE '{OTHER_PATH}' END"  # without a URL there is no path
 
 
 def _uri(interest: Interest) -> str:
