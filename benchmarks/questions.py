@@ -167,6 +167,39 @@ def bodies(places: Places, rounds: int) -> list[Question]:
     ]
 
 
+def lines(places: Places, rounds: int) -> list[Question]:
+    """Whole lines: the bytes of what matches, what somebody did to an object, what lines cost."""
+    log = places.log
+    found = f"jq -c {shlex.quote(_SECRETS_READ)} {log}"
+    deleted = shlex.quote(
+        'select(.objectRef.resource == "secrets" and .objectRef.name == "important" and .verb == "delete"'
+        ' and .objectRef.namespace == "production")'
+    )
+    weighed = "jq -c '[.user.username, (tostring | length)]'"
+    by_user = "awk -F'[\",]' '{n[$2] += $4} END {for (u in n) print n[u], u}'"
+    every = [
+        (
+            "T1 as exact lines",
+            Command(OURS, f"{places.ours} search --resource secrets --verb get -o jsonl {log}"),
+            Command("jq -c", found, is_slow=True),
+        ),
+        (
+            "who deleted secrets/important, or may have",
+            Command(OURS, f"{places.ours} who deleted secrets/important -n production -o csv {log}", count=_count_rows),
+            Command("jq -c", f"jq -c {deleted} {log}", is_slow=True),
+        ),
+        (
+            "bytes by user",
+            Command(OURS, f"{places.ours} top --by bytes,user --limit 0 -o csv {log}", count=_count_rows),
+            Command("jq | awk", f"{weighed} {log} | {by_user}", is_slow=True),
+        ),
+    ]
+    return [
+        Question("lines", text, _present(list(commands)), (Target(OURS, commands[1].name, 1 / 5),), rounds)
+        for text, *commands in every
+    ]
+
+
 def startup(places: Places, rounds: int) -> list[Question]:
     """What a person waits for before anything happens."""
     commands = [
@@ -183,5 +216,6 @@ TABLES: dict[str, Callable[[Places, int], list[Question]]] = {
     "compressed": compressed,
     "jq": jq,
     "memory": bodies,
+    "lines": lines,
     "startup": startup,
 }

@@ -10,6 +10,7 @@ import pytest
 from kubewitness.cli.ahead import needs_engine, texts_named
 from kubewitness.cli.filters import condition_of
 from kubewitness.cli.main import parser_of
+from kubewitness.cli.who import target_of
 from kubewitness.event.filter import PLAIN
 from kubewitness.look.query.prefilter import shared_needles
 from tests.event.damage import event
@@ -32,6 +33,17 @@ def test_what_is_certain_has_no_text_to_look_for(line):
     filter_ = condition_of(parser_of(name).parse(words), PLAIN).filter
     assert not shared_needles(filter_, joins_stages=True)
     assert not shared_needles(filter_, joins_stages=False)
+
+
+def test_who_asks_the_engine_about_an_object():
+    """Unless flags of its own name a text: then lines are searched for, and that forks."""
+    words = ["who", "deleted", "secrets/important", "-n", "production", "a.log"]
+    assert needs_engine(words)
+    args = parser_of("who").parse(words[1:])
+    target_of(args)
+    assert not shared_needles(condition_of(args, PLAIN).filter, joins_stages=True)
+    assert not needs_engine([*words, "--user", "bob"])
+    assert not needs_engine([*words, "--data", "store"])
 
 
 @pytest.mark.parametrize(
@@ -87,7 +99,8 @@ def test_a_text_that_is_guessed_is_the_one_that_is_looked_for(line):
 @pytest.mark.parametrize(
     "line",
     ["", "--help", "search a.log", "search --user bo* a.log", "search --user !bob a.log", "search --name a,b a.log",
-     "search --user", "search --user bob --account a.log", "search --user bob --where TRUE a.log",
+     "search --user", "search --user a --user b a.log", "search --user bob --account a.log",
+     "search --user bob --where TRUE a.log",
      "search --name x a.log", "who read a/b a.log", "search --user bob --data store", "search --user bob -w a.log",
       "jq --user bob a.log", "search --code 403 a.log"],
 )  # fmt: skip

@@ -17,6 +17,8 @@ _WITHOUT_TEXT = frozenset(
     ["--by", "--code", "--limit", "--no-headers", "--outcome", "--output", "--since", "--until", "-o"]
 )
 """Flags whose values cannot be looked for as texts in a line."""
+_OF_WHO = frozenset({"-n", "--namespace", "--policy"})
+"""Flags of `who` that say what object is meant: it is judged by more than texts."""
 _TEXTS = frozenset(
     ["--user", "--group", "--sa", "--verb", "--resource", "--subresource", "-n", "--namespace", "--name", "--audit-id"]
 )
@@ -62,6 +64,8 @@ def needs_engine(words: list[str]) -> bool:
     """Say whether a command is certain to ask the engine."""
     name, *rest = words or [""]
     flags = _flags(rest)
+    if name == "who":
+        return flags <= _WITHOUT_TEXT | _OF_WHO
     return (name in _ASKING and "--account" in flags) or (name in _COUNTING and flags <= _WITHOUT_TEXT)
 
 
@@ -77,7 +81,8 @@ def texts_named(words: list[str]) -> list[frozenset[bytes]]:
             given.setdefault(flag, []).append(value if sign else rest[number + 1])
     if _NAMELESS.intersection(given.get("--verb", _NAMELESS)):
         given.pop("--name", None)
-    texts = dict.fromkeys(text for flag, values in given.items() for value in values for text in _values(flag, value))
+    once = [(flag, values[0]) for flag, values in given.items() if len(values) == 1]  # given twice, either is meant
+    texts = dict.fromkeys(text for flag, value in once for text in _values(flag, value))
     return [frozenset({b'"%s"' % text.encode()}) for text in texts]
 
 
