@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from kubewitness.cli import ahead, start
 from kubewitness.cli.render.terminal import terminal_width
 from tests.event.damage import event
 
@@ -37,6 +38,16 @@ def test_a_needle_loads_neither_the_engine_nor_what_it_does_not_need(tmp_path: P
     loaded = set(done.stderr.split())
     assert "kubewitness.look.query.find" in loaded, "the test looks at the wrong thing"
     assert not loaded & HEAVY
+
+
+def test_ctrl_c_before_anything_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends as it does later: no traceback."""
+
+    def interrupted(words: list[str]) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ahead, "begin", interrupted)
+    assert start.main() == 130
 
 
 @pytest.mark.parametrize(("columns", "width"), [("132", 132), ("0", 80), ("-5", 80), ("x", 80), ("", 80)])
