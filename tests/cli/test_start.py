@@ -50,6 +50,27 @@ def test_ctrl_c_before_anything_is_loaded(monkeypatch: pytest.MonkeyPatch) -> No
     assert start.main() == 130
 
 
+LATE = """
+import os, signal, sys
+from kubewitness.cli import held, main, start
+parser_of = main.parser_of
+def interrupted(name):
+    os.kill(os.getpid(), signal.SIGINT)
+    print("goes on", flush=True)
+    return parser_of(name)
+main.parser_of = interrupted
+sys.exit(start.main())
+"""
+
+
+def test_ctrl_c_while_modules_load_waits_for_the_command(tmp_path: Path) -> None:
+    """Nothing is interrupted half made; the command is, before it does anything."""
+    log = tmp_path / "audit.log"
+    log.write_text(event(1) + "\n")
+    done = subprocess.run([sys.executable, "-c", LATE, "search", str(log)], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "goes on\n", "")
+
+
 @pytest.mark.parametrize(("columns", "width"), [("132", 132), ("0", 80), ("-5", 80), ("x", 80), ("", 80)])
 def test_columns_say_how_wide_a_terminal_is(columns: str, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where they say it, and there is no terminal to ask."""

@@ -15,6 +15,9 @@ def main() -> int:
         from kubewitness.cli import ahead
 
         ahead.begin(sys.argv[1:])
+        from kubewitness.cli.held import hold
+
+        hold()
         from kubewitness.cli.main import main as run
     except KeyboardInterrupt:  # a Ctrl-C that comes as early as this ends as one that comes later
         return _INTERRUPTED
