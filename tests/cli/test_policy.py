@@ -137,8 +137,8 @@ def test_eval_fills_in_what_is_left_out(policy, tmp_path):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("{", "-:2: this is no JSON: "),
-        ("[]", "-:2: a request is a JSON object"),
+        ('{"verb": }', "-:2: this is no JSON: Expecting value at column 10"),
+        ("[]", '-:2: a request is a JSON object, such as {"user": "alice"'),
         ("[" * 100_000, "-:2: this is no JSON: nested too deeply"),
         ('{"verb": 1}', "-:2: verb must be a string, not 1"),
         ('{"user": ["a"]}', '-:2: user must be a string, not ["a"]'),

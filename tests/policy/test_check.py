@@ -128,7 +128,7 @@ EXAMPLES = [
         "write some of get",
     ),
     ("KW212", "- {level: None, verbs: [post], namespaces: [a]}", 4, 25, "never have the verb", "did you mean create?"),
-    ("KW213", "- level: None\n---\na: b", 1, 1, "is ignored", "one document"),
+    ("KW213", "- level: None\n---\na: b", 5, 1, "is ignored", "one document"),
     (
         "KW214",
         "- {level: Request, omitStages: [Panic, RequestReceived, ResponseStarted, ResponseComplete]}",

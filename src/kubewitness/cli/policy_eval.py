@@ -86,10 +86,9 @@ def _request(line: bytes, where: str) -> "Attributes":
     try:
         members = json.loads(line)
     except (ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else error
-        raise UserError(f"{where}: this is no JSON: {reason}") from None
+        raise UserError(f"{where}: this is no JSON: {_reason(error)}") from None
     if not isinstance(members, dict):
-        raise UserError(f"{where}: a request is a JSON object, such as {{'user': 'alice', 'verb': 'get'}}")
+        raise UserError(f'{where}: a request is a JSON object, such as {{"user": "alice", "verb": "get"}}')
     texts = {name: _text(members.pop(name, ""), name, where) for name in _TEXTS}
     user = members.pop("user", None)
     groups = members.pop("groups", None)
@@ -115,6 +114,12 @@ def _request(line: bytes, where: str) -> "Attributes":
         is_resource,
         texts["path"],
     )
+
+
+def _reason(error: ValueError | RecursionError) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg} at column {error.pos + 1}"
+    return "nested too deeply" if isinstance(error, RecursionError) else str(error)
 
 
 def _text(value: object, name: str, where: str) -> str:

@@ -52,9 +52,10 @@ def strictness(context: Context) -> Iterator[Finding]:
         yield located("KW201", complaint.mark, complaint.path, message, meant, fix)
     for mark, name in context.document.repeated:
         yield _repeated(mark, name, name)
-    if context.document.is_followed:
+    if context.document.next_document is not None:
         help_ = "put everything into one document; the server takes one policy"
-        yield context.finding("KW213", (), "what follows the first document (after `---`) is ignored", help_)
+        message = "what follows the first document (after `---`) is ignored"
+        yield located("KW213", context.document.next_document, "", message, help_)
 
 
 def _repeated(mark: Mark, path: str, name: str) -> Finding:

@@ -68,7 +68,7 @@ class Document:
     tree: Value | None = None
     complaints: tuple[Complaint, ...] = ()
     repeated: tuple[tuple[Mark, str], ...] = ()
-    is_followed: bool = False
+    next_document: Mark | None = None
 
 
 def load(text: str | bytes, server_version: str = DEFAULT_SERVER_VERSION) -> Policy:
@@ -89,7 +89,7 @@ def read(text: str | bytes, server_version: str = DEFAULT_SERVER_VERSION) -> Doc
     except GoError as error:
         start = "couldn't get version/kind; json parse error: " if is_json else ""
         return Document(error=f"failed decoding: {start}{error}", refusal=Refusal.SYNTAX, error_mark=error.mark)
-    known = Document(tree=parsed.value, repeated=parsed.repeated, is_followed=parsed.is_followed)
+    known = Document(tree=parsed.value, repeated=parsed.repeated, next_document=parsed.next_document)
     decoder = TypedDecoder()
     try:
         api_version, kind = _version_and_kind(parsed.value)

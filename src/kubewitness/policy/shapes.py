@@ -15,13 +15,14 @@ import msgspec
 from kubewitness.event.types import Level, Stage
 from kubewitness.policy.types import Attributes, Policy
 
-OTHER = "?"
-"""Stands for every name, namespace or user that no policy at hand names."""
+OTHER = "?/?"
+"""Stands for every name and namespace that no policy at hand names: no segment of a URL, nor a pattern of anyone's."""
 NODE_PREFIX = "system:node:"
 ANY_NODE = "system:node:*"
 # told apart though no policy may name them: they differ in what they weigh, and a reader wants to see them
 _USUAL_PATHS = ("/healthz*", "/livez*", "/readyz*", "/metrics*", "/openapi*", "/api*", "/version*", "/debug/pprof/*")
-OTHER_PATH = "/?"
+OTHER_PATH = "?"
+"""Stands for every other path: patterns begin with a slash."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,6 +78,28 @@ def test_an_event_without_a_url_has_no_path(tmp_path):
     assert rules == {"/*": 0, "": None}
 
 
+@pytest.mark.parametrize(
+    ("field", "uri"),
+    [
+        ('users: ["system:node:*"]', "/api/v1/nodes"),
+        ('namespaces: ["?"]', "/api/v1/namespaces/prod/pods/web"),
+        ('resources: [{resources: ["*"], resourceNames: ["?"]}]', "/api/v1/namespaces/prod/pods/web"),
+        ('nonResourceURLs: ["/?", "/healthz"]', "/logs"),
+    ],
+)
+def test_what_stands_for_many_is_no_pattern(field, uri, tmp_path):
+    """A rule with a star or a question mark that the server takes literally does not match what is counted together."""
+    policy = load(f"apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- level: None\n  {field}\n")
+    parts = '"resource":"pods","namespace":"prod","name":"web","apiVersion":"v1"'
+    reference = f',"objectRef":{{{parts}}}' if "pods" in uri else ""
+    (tmp_path / "audit.log").write_text(
+        f'{{"kind":"Event","stage":"ResponseComplete","verb":"get","requestURI":"{uri}",'
+        f'"user":{{"username":"system:node:n1"}}{reference}}}\n'
+    )
+    (shape,) = counted(str(tmp_path / "audit.log"), policy).shapes
+    assert compile_policy(policy).decide(shape.request).rule_index is None
+
+
 @pytest.mark.parametrize("name", ["full", "security", "metadata"])
 def test_recorded_logs(name, tmp_path):
     """Events and bytes by rule, level and stage, under every policy we have, are those of the events one by one."""

@@ -72,6 +72,12 @@ def test_a_loop_is_judged_as_its_identity():
     assert "coredns" not in found.lost
 
 
+def test_events_without_a_url_are_no_url_to_leave_out():
+    """A policy cannot name what is not there: kube-apiserver refuses nonResourceURLs: ['']."""
+    lost = Shape(Attributes("get", "probe", ()), Level.METADATA, Stage.RESPONSE_COMPLETE, False, 100, 500_000)
+    assert [one.text for one in candidates(EVERYTHING, Traffic((lost,))) if "nonResourceURLs" in one.text] == []
+
+
 def test_a_plan_meets_its_budget_and_harms_nothing():
     """Every technique is seen as before; every claim holds as before; nothing is raised."""
     claims = parse_claims("no-secret-bodies")

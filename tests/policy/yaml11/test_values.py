@@ -2,7 +2,7 @@
 
 import pytest
 
-from kubewitness.policy.tree import GoError, Kind, Value
+from kubewitness.policy.tree import GoError, Kind, Mark, Value
 from kubewitness.policy.yaml11 import decode
 
 
@@ -160,11 +160,28 @@ def test_a_bad_byte_counts_when_its_block_is_read():
     assert read(b"a: b\n---\n" + b"x" * 600 + b"\xff") == {"a": "b"}
 
 
+@pytest.mark.parametrize(
+    ("data", "line", "column"),
+    [
+        (b"a: b\n# \xff", 2, 3),
+        ("ä: \x01".encode(), 1, 4),
+        (b"\xef\xbb\xbfa: b\r\nc: \xc3", 2, 4),
+        (b"a: b\n" * 200 + b"c: \xe4x", 201, 4),
+        ("a: b\nc: \0".encode("utf-16"), 2, 4),
+    ],
+)
+def test_a_bad_byte_has_its_place(data, line, column):
+    """Not where the scanner got to."""
+    with pytest.raises(GoError) as raised:
+        decode(data)
+    assert raised.value.mark == Mark(line, column)
+
+
 def test_only_the_first_document_is_read():
     """The rest may be broken; that there is a rest is known."""
     followed = decode(b"a: b\n--- [\n")
-    assert (plain(followed.value), followed.is_followed) == ({"a": "b"}, True)
-    assert not decode(b"---\na: b\n...\n").is_followed
+    assert (plain(followed.value), followed.next_document) == ({"a": "b"}, Mark(2, 1))
+    assert decode(b"---\na: b\n...\n").next_document is None
     assert read(b"---\n---\na: b") is None
 
 

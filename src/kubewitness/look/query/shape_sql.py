@@ -205,6 +205,8 @@ def _managed(column: str) -> str:
 
 
 def _user(interest: Interest) -> str:
+    if ANY_NODE in interest.users:  # a star that the server takes literally
+        return "username"
     named = sorted(user for user in interest.users if user.startswith(NODE_PREFIX))
     but = f" AND username NOT IN ({_list(named)})" if named else ""
     return f"CASE WHEN starts_with(username, '{NODE_PREFIX}'){but} THEN '{ANY_NODE}' ELSE username END"

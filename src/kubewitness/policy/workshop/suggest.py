@@ -128,7 +128,7 @@ def _for_paths(policy: Policy, lines: Sequence[Line], total: float) -> Iterator[
     groups: dict[tuple[int | None, str, str], list[Line]] = {}
     for line in lines:
         request = line.shape.request
-        if not request.resource_request and request.path != OTHER_PATH:
+        if not request.resource_request and request.path not in ("", OTHER_PATH):
             key = (line.after.decision.rule_index, request.path, request.verb)
             groups.setdefault(key, []).append(line)
     for (index, path, verb), found in sorted(groups.items(), key=lambda item: -_size(item[1]))[:_HEAVIEST]:

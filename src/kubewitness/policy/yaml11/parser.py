@@ -50,14 +50,14 @@ class _Open:
 
 
 class Parser:
-    """Reads one document: `document()` gives its root, or None for an empty stream, and sets `is_followed`."""
+    """Reads one document: `document()` gives its root, or None for an empty stream, and sets `next_document`."""
 
     def __init__(self, scanner: Scanner) -> None:
         self._scanner = scanner
         self._handles: dict[str, str] = {}
         self._anchors: dict[str, Node] = {}
         self._stack: list[_Open] = []
-        self.is_followed = False
+        self.next_document: Mark | None = None
 
     def document(self) -> Node | None:
         """Parse the first document up to its end."""
@@ -74,7 +74,9 @@ class Parser:
         token = self._scanner.peek()
         root = self._empty(token) if is_explicit and token.kind in _NO_CONTENT else self._tree()
         # the end of the document is only known by what follows it
-        self.is_followed = self._scanner.peek().kind in (T.VERSION, T.TAG_DIRECTIVE, T.DOCUMENT_START)
+        token = self._scanner.peek()
+        if token.kind in (T.VERSION, T.TAG_DIRECTIVE, T.DOCUMENT_START):
+            self.next_document = Mark(token.line + 1, token.column + 1)
         return root
 
     def _tree(self) -> Node:

@@ -8,7 +8,7 @@ and 1,024 characters, nesting stops at 10,000. The text ends in NUL, which canno
 
 from dataclasses import dataclass
 
-from kubewitness.policy.tree import GoError, Mark
+from kubewitness.policy.tree import GoError
 from kubewitness.policy.yaml11.cursor import BLANK_OR_END, BREAKS, COMMENT, WORD, T, Token
 from kubewitness.policy.yaml11.properties import Properties
 from kubewitness.policy.yaml11.source import Source
@@ -37,6 +37,7 @@ class Scanner(Properties):
         super().__init__(source.text)
         self._size = len(source.text)
         self._problem = source.problem
+        self._problem_mark = source.problem_mark
         self._indents: list[int] = []
         self._keys: list[_SimpleKey | None] = [None]
         self._keys_by_number: dict[int, int] = {}
@@ -85,7 +86,7 @@ class Scanner(Properties):
 
     def _check_readable(self) -> None:
         if self._at >= self._size:
-            raise GoError(f"yaml: {self._problem}", Mark(self._line + 1, self._column + 1))
+            raise GoError(f"yaml: {self._problem}", self._problem_mark)
 
     # what comes next
 

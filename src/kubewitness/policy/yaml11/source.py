@@ -8,11 +8,14 @@ touched, even when a syntax error stands before it, and never when the document 
 import re
 from dataclasses import dataclass
 
+from kubewitness.policy.tree import START, Mark
+
 _BLOCK_BYTES = 512
 # the C0 and C1 controls but tab, line feed, carriage return and NEL; surrogates; FFFE, FFFF
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _UTF8_WIDTHS = ((0x80, 0x00, 1), (0xE0, 0xC0, 2), (0xF0, 0xE0, 3), (0xF8, 0xF0, 4))
 _SMALLEST = (0, 0, 0x80, 0x800, 0x10000)
+_BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,7 @@ class Source:
 
     text: str
     problem: str | None = None
+    problem_mark: Mark = START
 
 
 def read(data: bytes) -> Source:
@@ -55,13 +59,20 @@ def _read_blocks(data: bytes, at: int) -> Source:
                 if _FORBIDDEN.match(character):
                     problem = "control characters are not allowed"
             if problem is not None:
-                return Source("".join(parts), problem)
+                return Source("".join(parts), problem, _mark("".join(parts + block)))
             block.append(data[at : at + width].decode("utf-8"))
             at += width
         parts.extend(block)
         if end == len(data):
-            return Source("".join(parts), "incomplete UTF-8 octet sequence" if at < end else None)
+            text = "".join(parts)
+            return Source(text, "incomplete UTF-8 octet sequence", _mark(text)) if at < end else Source(text)
         start = at
+
+
+def _mark(before: str) -> Mark:
+    """Give the place after this text."""
+    lines = _BREAK.split(before)
+    return Mark(len(lines), len(lines[-1]) + 1)
 
 
 def _utf8_width(data: bytes, at: int, end: int) -> tuple[int, str | None]:
@@ -107,11 +118,12 @@ def _read_utf16(data: bytes, order: str) -> Source:
         if problem is None:
             characters.append(chr(unit))
             at += width
+    mark = _mark("".join(characters))
     if problem is not None and not problem.startswith("incomplete"):
         # the block that holds the problem is never handed to the scanner
         readable = max(0, (at // _BLOCK_BYTES * _BLOCK_BYTES - 2) // 2)
         characters = list("".join(characters)[:readable])
-    return Source("".join(characters), problem)
+    return Source("".join(characters), problem, mark)
 
 
 def _unit(data: bytes, at: int, order: str) -> int:

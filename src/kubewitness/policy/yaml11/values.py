@@ -29,7 +29,7 @@ class Decoded:
     value: Value
     complaints: tuple[str, ...] = ()
     repeated: tuple[tuple[Mark, str], ...] = ()
-    is_followed: bool = False
+    next_document: Mark | None = None
 
 
 @dataclass(slots=True)
@@ -68,7 +68,7 @@ def decode(data: bytes) -> Decoded:
         return Decoded(Value(Kind.NULL, START, "null"))
     decoder = _Decoder()
     tree = decoder.run(root)
-    return Decoded(_Converter().run(tree), tuple(decoder.complaints), tuple(decoder.repeated), parser.is_followed)
+    return Decoded(_Converter().run(tree), tuple(decoder.complaints), tuple(decoder.repeated), parser.next_document)
 
 
 class _Decoder:
