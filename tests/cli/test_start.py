@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from kubewitness.cli import ahead, start
 from kubewitness.cli.render.terminal import terminal_width
 from tests.event.damage import event
 
@@ -37,6 +38,37 @@ def test_a_needle_loads_neither_the_engine_nor_what_it_does_not_need(tmp_path: P
     loaded = set(done.stderr.split())
     assert "kubewitness.look.query.find" in loaded, "the test looks at the wrong thing"
     assert not loaded & HEAVY
+
+
+def test_ctrl_c_before_anything_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends as it does later: no traceback."""
+
+    def interrupted(words: list[str]) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ahead, "begin", interrupted)
+    assert start.main() == 130
+
+
+LATE = """
+import os, signal, sys
+from kubewitness.cli import held, main, start
+parser_of = main.parser_of
+def interrupted(name):
+    os.kill(os.getpid(), signal.SIGINT)
+    print("goes on", flush=True)
+    return parser_of(name)
+main.parser_of = interrupted
+sys.exit(start.main())
+"""
+
+
+def test_ctrl_c_while_modules_load_waits_for_the_command(tmp_path: Path) -> None:
+    """Nothing is interrupted half made; the command is, before it does anything."""
+    log = tmp_path / "audit.log"
+    log.write_text(event(1) + "\n")
+    done = subprocess.run([sys.executable, "-c", LATE, "search", str(log)], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "goes on\n", "")
 
 
 @pytest.mark.parametrize(("columns", "width"), [("132", 132), ("0", 80), ("-5", 80), ("x", 80), ("", 80)])

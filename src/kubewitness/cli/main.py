@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from kubewitness import __version__
 from kubewitness.cli.errors import ExitCode, UserError
+from kubewitness.cli.held import release
 
 if TYPE_CHECKING:
     from kubewitness.cli.parser import Parser
@@ -185,6 +186,7 @@ def _dispatch(arguments: list[str]) -> int:
         case [name, *rest] if name in COMMANDS:
             _load_msgspec()
             args = parser_of(name).parse(rest)
+            release()
             return int(args.run(args))
         case [name, *_] if name.startswith("-"):
             raise UserError(f"{name}: name a command first, as in `{program()} search {name} ...`")

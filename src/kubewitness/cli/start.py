@@ -6,12 +6,19 @@ What the words of a command make certain or likely (`ahead`) is begun before any
 
 import sys
 
+_INTERRUPTED = 130
+
 
 def main() -> int:
     """Run the command that was typed; give its exit code."""
-    from kubewitness.cli import ahead
+    try:
+        from kubewitness.cli import ahead
 
-    ahead.begin(sys.argv[1:])
-    from kubewitness.cli.main import main as run
+        ahead.begin(sys.argv[1:])
+        from kubewitness.cli.held import hold
 
+        hold()
+        from kubewitness.cli.main import main as run
+    except KeyboardInterrupt:  # a Ctrl-C that comes as early as this ends as one that comes later
+        return _INTERRUPTED
     return run()

@@ -143,9 +143,12 @@ class _Peek(msgspec.Struct):
     stageTimestamp: str | None = None  # noqa: N815
 
 
+_decode = msgspec.json.Decoder(_Peek).decode
+
+
 def _peek(line: bytes) -> _Peek | None:
     try:
-        return msgspec.json.decode(line, type=_Peek)
+        return _decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
