@@ -156,9 +156,13 @@ def test_custom_resource_definitions_are_read(run, tmp_path):
     text = GOOD + "- {level: Request, resources: [{group: x.io, resources: [Wigdets]}]}\n"
     for path in (crd, crd.parent):
         assert "write widgets" in run("--crds", path, "-", stdin=text.encode()).out
-    (tmp_path / "no.yaml").write_text("a: [")
+    (tmp_path / "no.yaml").write_text("a: 'x")
+    (tmp_path / "bytes.yaml").write_bytes(b"\xff")
+    (tmp_path / "tag.yaml").write_text("a: !!bool x")
     for path, message in (
-        (tmp_path / "no.yaml", "no YAML or JSON"),
+        (tmp_path / "no.yaml", "no.yaml:1:6: this is no YAML: found unexpected end of stream"),
+        (tmp_path / "bytes.yaml", "bytes.yaml: this is no YAML: invalid leading UTF-8 octet"),
+        (tmp_path / "tag.yaml", "tag.yaml: this is no YAML that can be read"),
         (SECURITY, "no CustomResourceDefinition is in there"),
         (tmp_path / "none", "cannot be read"),
     ):

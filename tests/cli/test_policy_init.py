@@ -106,7 +106,12 @@ def test_suggest_tells_what_nothing_can_be_held_to(run, tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("claims: 5", "a list `claims`"), ("claims: [no-such]", "no-such"), ("claims: [", "this is no YAML")],
+    [
+        ("claims: 5", "a list `claims`"),
+        ("claims: [no-such]", "no-such"),
+        ("claims: [", "this is no YAML"),
+        ("at: 2026-02-30", "day is"),
+    ],
 )
 def test_wrong_claims(run, tmp_path, text, words):
     """One line, and 2."""

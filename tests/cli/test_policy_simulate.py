@@ -117,7 +117,12 @@ def test_costs(run, tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("prices: [", "prices.yaml:2:1: this is no YAML"), ("a: 1", "has a list `prices`"), ("[" * 5000, "prices.yaml")],
+    [
+        ("prices: [", "prices.yaml:2:1: this is no YAML"),
+        ("a: 1", "has a list `prices`"),
+        ("[" * 5000, "prices.yaml"),
+        ("at: 2026-02-30", "day is out of range"),
+    ],
 )
 def test_wrong_price_files(run, tmp_path, text, words):
     """One line, exit code 2."""

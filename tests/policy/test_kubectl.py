@@ -152,6 +152,7 @@ def test_the_command_is_in_the_url():
         ("cp a b", "neither side is a pod"),
         ("delete pods", "a name, --all or -l is missing"),
         ("label pods a=b", "a name is missing"),
+        ("get pods web -w --field-selector spec.nodeName=n1", "a selector is for objects without a name"),
         ("proxy", "kubectl proxy sends nothing by itself"),
         ("create token", "a service account is missing"),
     ],

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kubewitness.cli.errors import UserError
+from kubewitness.cli.policy_files import parse_yaml, read_bytes
 
 if TYPE_CHECKING:
     from kubewitness.policy.builtin import Resource
@@ -22,7 +23,7 @@ def read_custom(paths: Sequence[str]) -> "tuple[Resource, ...]":
     for path in paths:
         before = len(found)
         for file in _files(Path(path)):
-            found |= dict.fromkeys(custom_resources(_documents(file)))
+            found |= dict.fromkeys(custom_resources(_documents(str(file))))
         if len(found) == before:
             raise UserError(f"{path}: no CustomResourceDefinition is in there")
     return tuple(found)
@@ -35,14 +36,6 @@ def _files(path: Path) -> Iterator[Path]:
     yield from sorted(file for file in path.rglob("*") if file.suffix in _ENDINGS and file.is_file())
 
 
-def _documents(path: Path) -> Iterator[object]:
-    import yaml
-
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    try:
-        yield from yaml.load_all(path.read_bytes(), Loader=loader)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path}: no YAML or JSON: {line}") from error
+def _documents(path: str) -> list[object]:
+    found = parse_yaml(path, read_bytes(path), has_many=True)
+    return found if isinstance(found, list) else []

@@ -45,6 +45,24 @@ def read_bytes(path: str) -> bytes:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
 
 
+def parse_yaml(path: str, data: bytes, *, has_many: bool = False) -> object:
+    """Parse what goes with a policy: one document, or the list of all. Raises UserError with the place."""
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        return list(yaml.load_all(data, Loader=loader)) if has_many else yaml.load(data, Loader=loader)  # noqa: S506
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        raise UserError(f"{path}{where}: this is no YAML: {error.problem or error.context}") from error
+    except yaml.reader.ReaderError as error:
+        raise UserError(f"{path}: this is no YAML: {error.reason}") from error
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        # a date or number that there is not: 2026-02-30
+        raise UserError(f"{path}: this is no YAML that can be read: {error}") from error
+
+
 def accepted(path: str, server_version: str) -> "Document":
     """Read a policy that the server accepts; a refused one ends the command with its sentence and exit code 1."""
     return accepted_with_bytes(path, server_version)[0]

@@ -2,11 +2,10 @@
 
 import argparse
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kubewitness.cli.errors import ExitCode, UserError
-from kubewitness.cli.policy_files import accepted, add_version_argument
+from kubewitness.cli.policy_files import accepted, add_version_argument, parse_yaml, read_bytes
 from kubewitness.cli.policy_traffic import add_flag_of_baseline, count_traffic, not_negative
 from kubewitness.cli.render.choose import add_output_arguments, output_of
 from kubewitness.cli.sources import add_source_arguments, tell
@@ -127,15 +126,7 @@ def _prices(path: str | None) -> "tuple[Price, ...]":
 
     if path is None:
         return ()
-    import yaml
-
     try:
-        return prices_of(yaml.safe_load(Path(path).read_bytes()))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, RecursionError) as error:
-        place = getattr(error, "problem_mark", None)
-        where = f":{place.line + 1}:{place.column + 1}" if place else ""
-        raise UserError(f"{path}{where}: this is no YAML: {getattr(error, 'problem', None) or error}") from error
+        return prices_of(parse_yaml(path, read_bytes(path)))
     except PriceError as error:
         raise UserError(f"{path}: {error}") from error

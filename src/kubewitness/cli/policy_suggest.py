@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from kubewitness.cli.errors import ExitCode, UserError
 from kubewitness.cli.policy_coverage import shipped_techniques
-from kubewitness.cli.policy_files import accepted, add_version_argument, read_bytes
+from kubewitness.cli.policy_files import accepted, add_version_argument, parse_yaml, read_bytes
 from kubewitness.cli.policy_traffic import SHORT_S, bytes_text, count_traffic, not_negative, number_of, short
 from kubewitness.cli.render.folded import folded
 from kubewitness.cli.render.printable import printable
@@ -111,14 +111,7 @@ def _claims(path: str | None) -> list["Claim"]:
 
     if path is None:
         return []
-    import yaml
-
-    try:
-        document = yaml.safe_load(read_bytes(path))
-    except (yaml.YAMLError, RecursionError) as error:
-        place = getattr(error, "problem_mark", None)
-        where = f":{place.line + 1}:{place.column + 1}" if place else ""
-        raise UserError(f"{path}{where}: this is no YAML: {getattr(error, 'problem', None) or error}") from error
+    document = parse_yaml(path, read_bytes(path))
     texts = document.get("claims") if isinstance(document, dict) else document
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise UserError(f"{path}: a file of claims has a list `claims` of texts, such as no-secret-bodies")

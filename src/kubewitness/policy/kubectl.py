@@ -185,6 +185,8 @@ def _get(command: _Command) -> _Requests:
     }
     requests = []
     for resource, name in command.objects():
+        if name and query:
+            raise KubectlError("kubectl get: a selector is for objects without a name, and kubectl refuses both")
         is_watch = "--watch" in command.flags or "--watch-only" in command.flags
         if "--watch-only" not in command.flags:
             limit = {} if name else {"limit": "500"}
