@@ -42,6 +42,19 @@ def test_a_cut_file_gives_what_stands_before_the_cut(
     assert torn.value.decompressed_bytes == len(found) > len(TEXT) * kept / 3
 
 
+@pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress])
+def test_what_stands_before_garbage_is_given(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    """A read that meets the damage would take up to a chunk with it: of a small file all. gzip keeps the last byte."""
+    path = tmp_path / "with a tail"
+    path.write_bytes(pack(TEXT[:300_001]) + b"garbage")
+    chunks: list[bytes] = []
+    with pytest.raises(TornError) as torn:
+        collections.deque(map(chunks.append, read_chunks(path)), maxlen=0)
+    found = b"".join(chunks)
+    assert TEXT[:300_001].startswith(found)
+    assert torn.value.decompressed_bytes == len(found) >= 300_000
+
+
 def test_every_cut_of_zstd_frames_is_seen(tmp_path: Path) -> None:
     """The walk over block headers sees a cut at any byte, and none where the file is whole."""
     skippable = b"\x50\x2a\x4d\x18" + (5).to_bytes(4, "little") + b"12345"

@@ -1,5 +1,6 @@
 """Importing: every Event once, in its exact bytes, whatever was stored before and however often it is run."""
 
+import gzip
 import json
 import signal
 import subprocess
@@ -110,6 +111,19 @@ def test_damage_is_kept_with_its_place(tmp_path: Path, capsys: pytest.CaptureFix
         (fourth, wrong),
         (fourth + len(wrong) + 1, torn),
     ]
+
+
+def test_a_torn_file_is_told_apart_from_what_is_kept(
+    recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """There are no bytes to keep of what could not be unpacked; what stands before it is stored."""
+    first = b"\n".join(items_of(recorded / "metadata.log")[:10])
+    (tmp_path / "audit.log.gz").write_bytes(gzip.compress(first + b"\nno event\n") + b"garbage")
+    assert main(["import", "--data", str(tmp_path / "d"), "--cluster", "prod", str(tmp_path / "audit.log.gz")]) == 4
+    told = capsys.readouterr()
+    assert "10 events read, 10 stored" in told.out
+    assert "1 place is no event; the bytes are kept" in told.err
+    assert "1 file could not be unpacked to the end" in told.err
 
 
 def test_every_shape_is_taken(tmp_path: Path) -> None:

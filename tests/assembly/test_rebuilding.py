@@ -165,3 +165,19 @@ def test_a_directory_that_is_no_store_is_told(tmp_path, capsys):
     """A slip in --data does not end as if all had been made again."""
     assert main(["rebuild", "--data", str(tmp_path)]) == 2
     assert "holds no log of a cluster" in capsys.readouterr().err
+
+
+def test_a_head_that_was_taken_away_is_not_forgotten(data: DataDir, capsys: pytest.CaptureFixture[str]) -> None:
+    """The head that is shown may be the last copy of it: nothing makes it again, and nothing is signed after it."""
+    path = data.log_path("prod")
+    shown = (path / "tiles/checkpoint").read_bytes()
+    largest = max((path / "heads").iterdir(), key=lambda file: int(file.name))
+    largest.unlink()
+    what = f"tiles/checkpoint is a head of {largest.name} Events, and heads/{largest.name} is not there"
+    assert main(["rebuild", "--data", str(data.path), "--tiles"]) == 3
+    assert what in "".join(capsys.readouterr())
+    log = data.path.parent / "more.log"
+    log.write_bytes(b'{"kind":"Event","apiVersion":"audit.k8s.io/v1","auditID":"a-1"}')
+    assert main(["import", "--data", str(data.path), "--cluster", "prod", str(log)]) == 3
+    assert what in capsys.readouterr().err
+    assert (path / "tiles/checkpoint").read_bytes() == shown

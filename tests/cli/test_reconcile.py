@@ -1,6 +1,7 @@
 """Log files against a store: exactly what is on one side only."""
 
 import csv
+import gzip
 import io
 from contextlib import closing
 from pathlib import Path
@@ -60,7 +61,7 @@ def test_what_was_taken_out_of_the_file(place: Path, tmp_path: Path, capsys: pyt
     assert end == 4842
     code, rows, err = _differences(capsys, "--data", tmp_path / "data", place / "full.log", place / "full.log")
     assert (code, rows) == (0, [])
-    assert "4,842 events stand in the files more than once" in err
+    assert "in the files more than once: 4,842 events" in err
 
 
 def test_only_the_time_of_the_files_is_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -70,7 +71,7 @@ def test_only_the_time_of_the_files_is_compared(tmp_path: Path, capsys: pytest.C
     (tmp_path / "audit.log").write_bytes(b"\n".join(line % (n, n) for n in range(5, 10) if n != 7))
     code, rows, err = _differences(capsys, "--data", tmp_path / "data", tmp_path / "audit.log")
     assert (code, [row["place"] for row in rows]) == (1, ["index 7"])
-    assert "15 events of the store are of another time" in err
+    assert "of another time, and not compared: 15 events" in err
 
 
 @pytest.mark.parametrize("has_keys", [True, False])
@@ -105,7 +106,21 @@ def test_damage_makes_it_incomplete(place: Path, tmp_path: Path, capsys: pytest.
     (tmp_path / "audit.log").write_bytes(b"\n".join([*lines, b'{"kind":"Event","torn']))
     code, rows, err = _differences(capsys, "--data", tmp_path / "data", tmp_path / "audit.log")
     assert (code, rows) == (4, [])
-    assert "1 place of the files are damaged" in err or "1 place" in err
+    assert "damaged, and not compared: 1 place of the files" in err
+
+
+def test_a_torn_file_is_compared_up_to_the_tear(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The last Event before the tear counts, and the line that breaks off is damage of its own."""
+    lines = items_of(place / "full.log")[:10]
+    fill(tmp_path / "data", "prod", lines)
+    for end, damaged in ((b"", "1 place of"), (b'{"kind":"Event","torn', "2 places of")):
+        (tmp_path / "audit.log.gz").write_bytes(gzip.compress(b"\n".join([*lines, end])) + b"garbage")
+        code, rows, err = _differences(capsys, "--data", tmp_path / "data", tmp_path / "audit.log.gz")
+        assert (code, rows) == (4, [])
+        assert "10 in both" in err
+        assert damaged in err
 
 
 def test_what_must_be_named(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

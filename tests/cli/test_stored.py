@@ -115,6 +115,34 @@ def test_what_is_no_store_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.skipif(shutil.which("jq") is None, reason="there is no jq")
+def test_an_indexed_event_whose_segment_is_damaged(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where its bytes are wanted it is no fault of ours, and no answer either: the evidence does not verify."""
+    shutil.copytree(place / "data", tmp_path / "data")
+    [segment] = (tmp_path / "data").glob("logs/*/segments/*.zst")
+    segment.write_bytes(bytes(segment.stat().st_size))
+    for words in (["-o", "jsonl"], ["-o", "yaml"]):
+        assert main(["search", "--data", str(tmp_path / "data"), *words]) == 3
+        said = capsys.readouterr().err
+        assert "cannot be read; `verify` says what is damaged" in said
+        assert "fault" not in said
+
+
+def test_an_index_that_is_not_whole(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its file is named, and what makes it again."""
+    shutil.copytree(place / "data", tmp_path / "data")
+    files = list((tmp_path / "data").rglob("*.parquet"))
+    for file in files:
+        file.write_bytes(b"")
+    assert main(["search", "--count", "--data", str(tmp_path / "data")]) == 2
+    assert "`rebuild --index` makes" in capsys.readouterr().err
+    for file in files:
+        file.unlink()
+    assert main(["search", "--count", "--data", str(tmp_path / "data")]) == 2
+    assert ".parquet is not there; `rebuild --index` makes" in capsys.readouterr().err
+
+
 def test_jq_reads_a_store(place: Path) -> None:
     """What jq prints of the file it prints of the store."""
     program = 'select(.objectRef.subresource == "exec") | .auditID'

@@ -8,6 +8,7 @@ compressed data breaks off or is damaged, after having given everything that cou
 import enum
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
 if TYPE_CHECKING:
@@ -57,13 +58,35 @@ def read_chunks(path: "str | Path", chunk_bytes: int = CHUNK_BYTES) -> Iterator[
                 given += len(chunk)
                 yield chunk
         except _damage(compression_of(head)) as exc:
+            for rest in _before_damage(raw, compression_of(head), given):
+                given += len(rest)
+                yield rest
             raise TornError(str(exc) or type(exc).__name__, given) from exc
         if compression_of(head) is Compression.ZSTD and (cut := torn_zstd(path)) is not None:
             raise TornError(f"the zstd data ends within a frame, at byte {cut} of the file", given)
 
 
+def _before_damage(raw: BinaryIO, compression: Compression, given: int) -> Iterator[bytes]:
+    """Give what stands between the last chunk and the damage: of a read that fails nothing comes, so in small ones."""
+    for step in (4096, 1):
+        raw.seek(0)
+        reader = _reader(raw, compression)
+        skip = given
+        while skip:
+            skip -= len(reader.read1(min(skip, 4096)))
+        rest = bytearray()
+        with suppress(*_damage(compression)):
+            while piece := reader.read1(step):
+                rest += piece
+        if rest:
+            given += len(rest)
+            yield bytes(rest)
+
+
 class _Reader(Protocol):
     def read(self, size: int, /) -> bytes: ...
+
+    def read1(self, size: int, /) -> bytes: ...
 
 
 def _reader(raw: BinaryIO, compression: Compression) -> _Reader:

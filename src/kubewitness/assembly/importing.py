@@ -48,6 +48,8 @@ class Imported:
     indexed: int = 0
     trouble: str = ""
     """Why not all is sealed, if so."""
+    is_damage: bool = False
+    """Whether that is because what is stored, or was signed, is not as it was."""
     seconds: dict[str, float] = field(default_factory=dict)
     """How long each phase took."""
 
@@ -109,6 +111,7 @@ class Import:
             sealer.wait_for_seal(self.result.end)
             begun = self._enter("seal", "index", begun)
         self.result.sealed, self.result.trouble = sealer.sealed, sealer.trouble
+        self.result.is_damage = sealer.is_damage
         if sealer.sealed < self.result.end and not sealer.trouble:
             self.result.trouble = "the process that seals ended before its time; run the same command again"
         self.result.indexed = sealer.indexed
@@ -175,6 +178,7 @@ class Import:
             if self.is_stopped:
                 break
         for exc in torn:
+            ingest.counts.torn += 1
             ingest.note(Damage(one.name, exc.decompressed_bytes, 0, 0, exc.reason, b"", DamageKind.TORN))
         ingest.quarantine(odd, one.name)
         for at in range(0, len(spans), _ODD_AT_ONCE):
@@ -219,6 +223,8 @@ class SealerProcess:
         self.indexed = 0
         self.trouble = ""
         """Why not all is sealed."""
+        self.is_damage = False
+        """Whether that is because what is stored, or was signed, is not as it was."""
         self._order = Order(str(data.path.absolute()), str(keys.path.absolute()), [cluster], pace=pace.name)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "kubewitness.assembly.sealer"],
@@ -248,8 +254,8 @@ class SealerProcess:
             with self._changed:
                 self.sealed = max(self.sealed, report.sealed)
                 self.indexed = max(self.indexed, report.indexed)
-                if not report.is_index:
-                    self.trouble = report.error
+                if report.sealed >= 0 or (report.error and not report.is_index):
+                    self.trouble, self.is_damage = report.error, report.is_damage
                 self._changed.notify()
         with self._changed:
             self._has_ended = True

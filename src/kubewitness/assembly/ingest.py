@@ -45,6 +45,8 @@ class Counts:
     duplicates: int = 0
     """Events that were stored before."""
     damaged: int = 0
+    torn: int = 0
+    """Of the damaged places: files that could not be unpacked to their end, of which there are no bytes to keep."""
     damage: list[Damage] = field(default_factory=list)
     """The first places."""
 

@@ -18,7 +18,7 @@ from kubewitness.keep.index.manifest import INDEX, Manifest
 from kubewitness.keep.store.errors import LockedError
 from kubewitness.keep.store.log import LOCK, SEGMENTS
 from kubewitness.keep.store.recompress import Recompressed, recompress
-from kubewitness.keep.store.tree import SETTLED, TILES, Tree
+from kubewitness.keep.store.tree import SETTLED, TILES, Tree, check_shown
 
 NEW, OLD = ".new", ".old"
 
@@ -61,7 +61,7 @@ class Rebuilding:
 
         Raises DamagedError, and leaves the tiles as they are, when the segments do not lead to every head.
         """
-        self._root.enter(TILES).close()
+        check_shown(self._root)
         self._root.replace(TILES, TILES + OLD)
         self._root.sync()
         try:

@@ -7,7 +7,6 @@ which something was never written is compared too, as long as the key is at hand
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -127,14 +126,17 @@ def _follow_store(
 
 
 def _read(one: Input, out: Comparison) -> Iterator[Record]:
-    with suppress(TornError):
-        for found in read_all(one.chunks(), one.name):
-            if isinstance(found, Damage):
-                out.damaged += 1
-            else:
-                yield found
-        return
-    out.damaged += 1
+    def chunks() -> Iterator[bytes]:
+        try:
+            yield from one.chunks()
+        except TornError:
+            out.damaged += 1
+
+    for found in read_all(chunks(), one.name):
+        if isinstance(found, Damage):
+            out.damaged += 1
+        else:
+            yield found
 
 
 def _micros(event: Event) -> int | None:

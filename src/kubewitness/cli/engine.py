@@ -17,7 +17,7 @@ import msgspec
 
 from kubewitness._kit.opening import Compression
 from kubewitness.cli.ahead import SMALL_BYTES, drop_search, is_begun
-from kubewitness.cli.errors import UserError
+from kubewitness.cli.errors import ExitCode, UserError
 from kubewitness.cli.filters import Condition, condition_of
 from kubewitness.cli.sources import Place, SourceReport, sources_of, store_of
 from kubewitness.event import expr_logic
@@ -146,20 +146,20 @@ class Log:
             yield from (hit.raw for hit in found.hits[: limit or None])
             return
         answer = self._ask(select(["_row"], limit=limit), self._stages, keeps_bytes=True)
-        yield from answer.exact_bytes([row for (row,) in answer])
+        yield from _bytes(answer, [row for (row,) in answer])
 
     def raw_with(self, columns: Sequence[str]) -> Iterator[tuple[bytes, tuple[Any, ...]]]:
         """Give the exact bytes of what the flags mean, in the order of time, each with these columns."""
         answer = self._ask(select(["_row", *columns]), self._stages, keeps_bytes=True)
         rows = list(answer)
-        for row, raw in zip(rows, answer.exact_bytes([row[0] for row in rows]), strict=True):
+        for row, raw in zip(rows, _bytes(answer, [row[0] for row in rows]), strict=True):
             yield raw, row[1:]
 
     def weighed(self, columns: Sequence[str]) -> Iterator[tuple[tuple[Any, ...], int]]:
         """Give these columns of what the flags mean, each row with the bytes it takes in the log."""
         answer = self._ask(select(["_row", *columns], in_time=False), self._stages, keeps_bytes=True)
         rows = list(answer)
-        for row, raw in zip(rows, answer.exact_bytes([row[0] for row in rows]), strict=True):
+        for row, raw in zip(rows, _bytes(answer, [row[0] for row in rows]), strict=True):
             yield row[1:], len(raw)
 
     def span(self) -> tuple[datetime, datetime] | None:
@@ -180,7 +180,7 @@ class Log:
         rows = list(answer)
         reasons: Counter[str] = Counter()
         count = 0
-        for (_, dialect, redacted), raw in zip(rows, answer.exact_bytes([row[0] for row in rows]), strict=True):
+        for (_, dialect, redacted), raw in zip(rows, _bytes(answer, [row[0] for row in rows]), strict=True):
             read = decode_tolerant(raw)
             if isinstance(read, str):
                 continue
@@ -279,6 +279,16 @@ class Log:
         if condition is self._condition:
             self._account = answer.account
         return answer
+
+
+def _bytes(answer: "Answer", rows: list[int]) -> Iterator[bytes]:
+    """Give the exact bytes of rows. Raises UserError for an Event of a store that its index has and its segment not."""
+    from kubewitness.look.query.lockdown import QueryError
+
+    try:
+        yield from answer.exact_bytes(rows)
+    except QueryError as error:
+        raise UserError(str(error), ExitCode.INTEGRITY) from error
 
 
 def _is_plain(account: Account) -> bool:

@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
         return _INTERRUPTED
     if done.trouble:
         say(f"not all is sealed: {done.trouble}")
-        return ExitCode.RUNTIME
+        return ExitCode.INTEGRITY if done.is_damage else ExitCode.RUNTIME
     return ExitCode.INCOMPLETE if done.counts.damaged else ExitCode.OK
 
 
@@ -101,9 +101,13 @@ def _tell(args: argparse.Namespace, done: "Imported", cluster: str) -> None:
         )
     sys.stdout.flush()
     if counts.damaged:
-        places = "1 place is no event" if counts.damaged == 1 else f"{counts.damaged:,} places are no events"
         hint = "" if args.show_damage else "; --show-damage lists them"
-        say(f"{places}; the bytes are kept in the quarantine of the log{hint}")
+        kept = counts.damaged - counts.torn
+        if kept:
+            places = "1 place is no event" if kept == 1 else f"{kept:,} places are no events"
+            say(f"{places}; the bytes are kept in the quarantine of the log{hint}")
+        if counts.torn:
+            say(f"{counted(counts.torn, 'file')} could not be unpacked to the end{hint}")
         if args.show_damage:
             found = [Place(d.source, d.offset, d.line or None, d.reason, d.excerpt) for d in counts.damage]
             for line in damage_lines(SourceReport("import", damaged=counts.damaged, places=found)):

@@ -108,15 +108,15 @@ def _tell(found: "Comparison", cluster: str) -> None:
 
 def _remarks(found: "Comparison") -> Iterator[str]:
     if found.copies:
-        yield f"{counted(found.copies, 'event')} stand in the files more than once"
+        yield f"in the files more than once: {counted(found.copies, 'event')}"
     if found.outside:
-        yield f"{counted(found.outside, 'event')} of the store are of another time and were not compared"
+        yield f"of another time, and not compared: {counted(found.outside, 'event')} of the store"
     if found.uncertain:
         yield (
             f"{counted(found.uncertain, 'event')} of the store lack members that were never written, and without its "
             "keys they cannot be compared"
         )
     if found.damaged:
-        yield f"{counted(found.damaged, 'place')} of the files are damaged, and were not compared"
+        yield f"damaged, and not compared: {counted(found.damaged, 'place')} of the files"
     if found.lost:
         yield f"{counted(found.lost, 'event')} of the store cannot be read; `verify` says why"

@@ -10,6 +10,7 @@ Follows C2SP tlog-tiles and tlog-checkpoint; docs/reference/formats.md, "Tree".
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 
 from kubewitness._kit.files import Directory, read_whole, write_whole
@@ -72,6 +73,26 @@ def _parse_head(name: str, data: bytes) -> Checkpoint:
         raise DamagedError(f"{HEADS}/{name} is not a head: {exc}") from exc
 
 
+def check_shown(root: Directory) -> None:
+    """Refuse a store that shows a later head than it keeps. Raises DamagedError, OSError.
+
+    A head is kept before it is shown, so one was taken away, and signing on could contradict it.
+    """
+    with closing(root.enter(TILES)) as directory:
+        shown = -1
+        with suppress(DamagedError):  # what is no head binds nobody, and is made again
+            shown = _shown_size(directory)
+    if shown > max(head_sizes(root), default=-1):
+        raise DamagedError(f"{TILES}/{CHECKPOINT} is a head of {shown} Events, and {HEADS}/{shown} is not there")
+
+
+def _shown_size(directory: Directory) -> int:
+    """Give the size of the head that others see, -1 for none."""
+    if CHECKPOINT not in directory.names():
+        return -1
+    return _parse_head(CHECKPOINT, read_whole(directory, CHECKPOINT)).size
+
+
 @dataclass(slots=True)
 class _Growth:
     """A tree as far as it is in memory: its edge, and what is new since tiles were written last."""
@@ -109,6 +130,7 @@ class Tree:
         root.sync()
         self._files = TileFiles(self._tile_directory)
         self._settled = self._read_settled()
+        check_shown(root)
         sizes = head_sizes(root)
         self.signed_size = max(sizes, default=0)
         """Size of the largest head that was ever signed."""
@@ -145,7 +167,7 @@ class Tree:
         known = self._heads.get(head.size)
         if known is not None and known.root != head.root:
             raise DamagedError(f"another head of {head.size} Events was signed: its root is {known.root.hex()}")
-        if known is not None and self._published() == head.size:
+        if known is not None and _shown_size(self._tile_directory) == head.size:
             return None
         self._write_tiles()
         name = str(head.size)
@@ -179,12 +201,6 @@ class Tree:
         self._head_directory.close()
         self._tile_directory.close()
         self._lock.close()
-
-    def _published(self) -> int:
-        """Give the size of the head that others see, -1 for none."""
-        if CHECKPOINT not in self._tile_directory.names():
-            return -1
-        return _parse_head(CHECKPOINT, read_whole(self._tile_directory, CHECKPOINT)).size
 
     def _read_settled(self) -> int:
         if SETTLED not in self._tile_directory.names():

@@ -236,9 +236,11 @@ class StoreEvents(Events):
             return Answer(rows, connection, lambda wanted: self._exact(connection, wanted), account)
         except engine_errors() as exc:
             connection.close()
-            if any(not os.path.exists(path) for path in files):  # noqa: PTH110 - a path of thousands
-                raise _MovedError(tidy(exc)) from exc
-            raise QueryError(tidy(exc)) from exc
+            said = tidy(exc)
+            gone = next((path for path in files if not os.path.exists(path)), None)  # noqa: PTH110 - one of thousands
+            if gone is not None:
+                raise _MovedError(f"{gone} is not there; {_REMEDY}") from exc
+            raise QueryError(f"{said}; {_REMEDY}" if any(path in said for path in files) else said) from exc
         except BaseException:
             connection.interrupt()
             connection.close()
@@ -278,6 +280,9 @@ class StoreEvents(Events):
                     found[row] = record.kept.line
             for row in wanted:
                 yield found[row]
+
+
+_REMEDY = "`rebuild --index` makes the index of a store again"
 
 
 class _MovedError(QueryError):
