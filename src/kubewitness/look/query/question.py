@@ -21,6 +21,8 @@ class Question(msgspec.Struct, frozen=True):
     """Wire paths that the conditions read and that are the same in every stage of a request."""
     filled_later: tuple[str, ...] = ()
     """Columns that the conditions read and that an early stage may lack."""
+    names: str = ""
+    """What a SELECT from `events` can name, in SQL over `columns`."""
     is_ordered: bool = True
     """The order of rows can be seen in the answer."""
     keeps_bytes: bool = False

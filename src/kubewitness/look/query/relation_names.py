@@ -151,11 +151,30 @@ def columns_of(names: Iterable[str]) -> list[str]:
 
 def every_name(columns: Iterable[str]) -> str:
     """Write the list of a SELECT that gives these columns under every name they have."""
+    return _named({column: identifier(column) for column in COLUMNS if column in set(columns)})
+
+
+def names_asked(columns: Iterable[str], sql: str) -> str:
+    """
+    Write the list of a SELECT that a question can be asked of: these columns, and NULL under names it has no need of.
+
+    The optimizer needs no `verb` for `TRUE OR verb = 'get'`, but the name must be there.
+    """
     have = set(columns)
-    items = [identifier(column) for column in COLUMNS if column in have]
-    items += [f"{identifier(f.column)} AS {identifier(path)}" for path, f in ALIASES.items() if f.column in have]
+    words = set(re.findall(r"\w+", sql.lower()))
+    values = {f.column: identifier(f.column) for f in FIELDS if f.column in have}
+    lacking = {name.lower() for f in FIELDS if f.column not in have for name in (f.column, f.path.split(".")[-1])}
+    lacking |= {parent.lower() for parent, fields in STRUCTS.items() if have.isdisjoint(f.column for f in fields)}
+    if not lacking.isdisjoint(words):
+        values = {f.column: values.get(f.column, f"NULL::{SQL_TYPES[f.type]}") for f in FIELDS}
+    return _named(values)
+
+
+def _named(values: Mapping[str, str]) -> str:
+    items = [f"{value} AS {identifier(column)}" for column, value in values.items()]
+    items += [f"{values[f.column]} AS {identifier(path)}" for path, f in ALIASES.items() if f.column in values]
     for parent, fields in STRUCTS.items():
-        members = [f"{identifier(parts(f.path)[1])} := {identifier(f.column)}" for f in fields if f.column in have]
+        members = [f"{identifier(parts(f.path)[1])} := {values[f.column]}" for f in fields if f.column in values]
         if members:
             items.append(f"struct_pack({', '.join(members)}) AS {identifier(parent)}")
     return ", ".join(items)

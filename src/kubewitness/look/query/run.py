@@ -38,9 +38,9 @@ from kubewitness.look.query.relation_names import (
     STRUCTS,
     TWIN,
     columns_of,
-    every_name,
     identifier,
     ignores_order,
+    names_asked,
     scanned,
 )
 from kubewitness.look.query.same_request import FILLED_LATER, SAME_IN_EVERY_STAGE
@@ -243,6 +243,7 @@ class Events:
             changes_with_stage=not decides <= SAME_IN_EVERY_STAGE | FILLED_LATER,
             joined_by=decides & SAME_IN_EVERY_STAGE,
             filled_later=tuple(by_path(path).column for path in sorted(decides & FILLED_LATER)),
+            names=names_asked(columns, sql),
             is_ordered=is_ordered,
             keeps_bytes=keeps_bytes,
             made=tuple((name, source) for name, (_, source) in made.items()),
@@ -397,7 +398,7 @@ def keep_latest(connection: "duckdb.DuckDBPyConnection") -> None:
 
 def _create_views(connection: "duckdb.DuckDBPyConnection", question: Question, weights: Weights) -> None:
     more = [*weights, *(name for name, _ in question.made)]
-    names = ", ".join([name for name in (every_name(question.columns),) if name] + list(map(identifier, more)))
+    names = ", ".join([name for name in (question.names,) if name] + list(map(identifier, more)))
     measured = [identifier(name) for name, (raw, _) in weights.items() if raw == LINE_BYTES]
     hits = with_lengths(measured) if measured else "hits"
     rows = f"SELECT *, rowid AS _row FROM {hits} WHERE _match = 1 AND NOT _odd"

@@ -75,7 +75,7 @@ class Ask:
     def view(self) -> int:
         """Let `events` be what matches, without collecting it first; give how many are unknown."""
         q = self._question
-        names = every_name(q.columns)
+        names = q.names
         rows = f"SELECT *, log_index AS _row FROM ({self._named()}) WHERE {q.where}"
         if q.is_ordered and q.where != "TRUE":
             rows += " ORDER BY cluster, log_index"
@@ -128,7 +128,7 @@ class Ask:
             f"SELECT * FROM ({named}) WHERE stage IN ('RequestReceived', 'ResponseStarted') "
             "AND (cluster, log_index) IN (SELECT (cluster, log_index) FROM open)"
         )
-        names = every_name(q.columns)
+        names = q.names
         select = f"SELECT {names}{', ' if names else ''}{self._numbers}_row FROM"
         run(f"CREATE VIEW requests AS {select} ({latest})")
         run(f"CREATE VIEW events AS {select} ({latest if stages == 'latest' else named})")
@@ -165,7 +165,7 @@ class Ask:
 
     def create_views(self) -> None:
         """Let `events` be what is in `hits` and matches, and `requests` the latest stages of that."""
-        names = every_name(self._question.columns)
+        names = self._question.names
         rows = "SELECT *, rowid AS _row FROM hits WHERE _match = 1"
         select = f"SELECT {names}{', ' if names else ''}{self._numbers}_row FROM ({rows}"
         self._connection.execute(f"CREATE VIEW events AS {select})")
