@@ -127,11 +127,16 @@ def test_compressed_files_and_folders(logs):
 
 
 def test_torn_compressed_files_are_told(logs):
-    """What a torn .gz holds is used; then it is named, and the exit code is jq's for unreadable input."""
+    """What a torn .gz holds is used; then it is named. The exit code is jq's for unreadable input or a broken line."""
     whole = gzip.compress((logs / "a.log").read_bytes() * 50)
+    (logs / "torn.gz").write_bytes(whole + b"garbage")
+    expected, _ = both([DELETES, *["a.log"] * 50], logs)
+    done = both([DELETES, "torn.gz"], logs)[1]
+    assert (done.stdout, done.returncode) == (expected.stdout, 2)
+    assert b"torn.gz: the compressed data breaks off" in done.stderr
     (logs / "torn.gz").write_bytes(whole[: len(whole) // 2])
     done = both([DELETES, "torn.gz"], logs)[1]
-    assert done.returncode == 2
+    assert done.returncode
     assert b"torn.gz: the compressed data breaks off" in done.stderr
 
 

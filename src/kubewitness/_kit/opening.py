@@ -9,9 +9,10 @@ import enum
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 if TYPE_CHECKING:
+    from io import BufferedReader
     from pathlib import Path
 
 CHUNK_BYTES = 1 << 20  # large enough that decompression, not Python, takes the time
@@ -66,7 +67,7 @@ def read_chunks(path: "str | Path", chunk_bytes: int = CHUNK_BYTES) -> Iterator[
             raise TornError(f"the zstd data ends within a frame, at byte {cut} of the file", given)
 
 
-def _before_damage(raw: BinaryIO, compression: Compression, given: int) -> Iterator[bytes]:
+def _before_damage(raw: "BufferedReader", compression: Compression, given: int) -> Iterator[bytes]:
     """Give what stands between the last chunk and the damage: of a read that fails nothing comes, so in small ones."""
     for step in (4096, 1):
         raw.seek(0)
@@ -89,7 +90,7 @@ class _Reader(Protocol):
     def read1(self, size: int, /) -> bytes: ...
 
 
-def _reader(raw: BinaryIO, compression: Compression) -> _Reader:
+def _reader(raw: "BufferedReader", compression: Compression) -> _Reader:
     match compression:
         case Compression.NONE:
             return raw
