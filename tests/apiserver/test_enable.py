@@ -162,6 +162,8 @@ def test_a_pod_without_mounts(tmp_path):
     ("old", "new", "words"),
     [
         ("  containers:\n", "  containers: nothing\n  others:\n", "spec.containers must be a list"),
+        ("kind: Pod\n", "kind: Deployment\n", "kind: Pod"),
+        ("kind: Pod\n", "", "kind: Pod"),
         ("    - kube-apiserver\n", "    - kube-scheduler\n", "no container of this pod runs kube-apiserver"),
         ("  - command:\n", "  - command: &c\n", "anchors"),
         ("    - kube-apiserver\n", "    - sh\n    - -c\n    - kube-apiserver --x\n", "line for a shell"),
