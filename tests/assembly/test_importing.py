@@ -246,6 +246,8 @@ def test_a_second_writer_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[s
         (["--cluster", "prod"], "no data directory"),
         (["--data", "x"], "no cluster"),
         (["--data", "x", "--cluster", "_operator"], "names that begin with _"),
+        (["--data", __file__, "--cluster", "prod"], "is not a directory"),
+        (["--data", "x", "--keys", __file__, "--cluster", "prod"], "is not a directory"),
     ],
 )
 def test_what_must_be_named(

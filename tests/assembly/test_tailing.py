@@ -112,3 +112,13 @@ def test_what_must_be_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     """A directory is no log file."""
     assert main(["tail", "--data", str(tmp_path / "d"), "--cluster", "prod", str(tmp_path)]) == 2
     assert "name the log file" in capsys.readouterr().err
+
+
+def test_once_over_a_file_that_was_never_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A name that is mistyped is no empty log; one that has only been rotated is a log."""
+    words = ["tail", "--data", str(tmp_path / "data"), "--cluster", "prod", "--once"]
+    assert main([*words, str(tmp_path / "audti.log")]) == 2
+    assert "there is no such file, nor a rotated one" in capsys.readouterr().err
+    assert not (tmp_path / "data").exists()
+    (tmp_path / "audit-2026-03-01T00-00-00.000.log").write_bytes(b"")
+    assert main([*words, str(tmp_path / "audit.log")]) == 0

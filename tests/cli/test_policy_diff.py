@@ -54,6 +54,16 @@ def test_a_day(run, tmp_path):
     assert "you will lose bodies of 53 requests a day (-134 kB): 30 get secrets" in result.out
 
 
+def test_requests_without_an_end_count(run, tmp_path):
+    """A log that holds only how requests begin has as many requests."""
+    lines = zstandard.ZstdDecompressor().decompressobj().decompress((DATA / "audit-full.log.zst").read_bytes())
+    kept = [line for line in lines.splitlines(keepends=True) if b'"stage":"RequestReceived"' in line]
+    (tmp_path / "audit.log").write_bytes(b"".join(kept))
+    (tmp_path / "none.yaml").write_text("apiVersion: audit.k8s.io/v1\nrules:\n- level: None\n")
+    result = run("policy", "diff", policy("full"), str(tmp_path / "none.yaml"), str(tmp_path / "audit.log"))
+    assert f"you will stop seeing {len(kept):,} requests of this log" in result.out
+
+
 def test_what_the_log_cannot_say(run):
     """Requests that the old policy left out are not in its log."""
     result = run("policy", "diff", policy("security"), policy("metadata"), log("security"))

@@ -235,6 +235,10 @@ def test_key_is_a_text_or_a_file(run, data, tmp_path):
 
 def test_wrong_usage(run, data, tmp_path):
     """Each is one sentence and exit code 2."""
+    for flag, value in (("--max-unsigned", "nan"), ("--max-unsigned", "-1"), ("--head", str(tmp_path / "no"))):
+        result = run("verify", "--data", str(data), flag, value)
+        assert result.code == 2
+        assert result.err.startswith(f"kubewitness: error: {flag} {value}: ")
     for words in ((), ("--data", str(tmp_path / "no")), ("--data", str(data), "--cluster", "x"), (__file__,)):
         result = run("verify", *words)
         assert result.code == 2

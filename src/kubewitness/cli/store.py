@@ -52,7 +52,11 @@ def target_of(args: argparse.Namespace) -> tuple[Path, Path, str]:
     if args.cluster.startswith("_"):
         raise UserError(f"--cluster {args.cluster}: names that begin with _ are our own")
     data = Path(args.data).absolute()
-    return data, Path(args.keys) if args.keys else default_keys(data), args.cluster
+    keys = Path(args.keys) if args.keys else default_keys(data)
+    for path in (data, keys):
+        if path.exists() and not path.is_dir():
+            raise UserError(f"{path}: is not a directory")
+    return data, keys, args.cluster
 
 
 def second_writer(data: Path, cluster: str) -> UserError:

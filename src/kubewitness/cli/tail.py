@@ -6,6 +6,7 @@ are lived through; what may have cost events is said on standard error.
 """
 
 import argparse
+import glob
 import sys
 from pathlib import Path
 
@@ -40,6 +41,8 @@ def run(args: argparse.Namespace) -> int:
     path = Path(args.file)
     if not path.parent.is_dir() or path.is_dir():
         raise UserError(f"{path}: name the log file; its directory must be there")
+    if args.once and not any(path.parent.glob(f"{glob.escape(path.stem)}*")):
+        raise UserError(f"{path}: there is no such file, nor a rotated one of that name")
     alerts: list[str] = []
 
     def alert(text: str) -> None:

@@ -83,6 +83,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Verify and tell."""
     target = args.target or ""
+    if not args.max_unsigned >= 0:  # so a number that is none, which nothing exceeds, is refused too
+        raise UserError(f"--max-unsigned {args.max_unsigned:g}: a number of seconds is wanted, 0 or more")
     if target.startswith(("http://", "https://")):
         report = _verify_url(args, target)
     elif target and not (Path(target) / "logs").is_dir() and _is_bundle(Path(target)):
@@ -103,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _is_bundle(path: Path) -> bool:
-    return path.is_file() or (path / "SHA256SUMS").is_file()
+    return path.is_file() or any((path / name).is_file() for name in ("SHA256SUMS", "about.json"))
 
 
 class Report:
@@ -284,8 +286,8 @@ def _heads(names: list[str]) -> "list[tuple[bytes, Checkpoint]]":
         try:
             note = Path(name).read_bytes()
             found.append((note, parse_checkpoint(parse_note(note).text)))
-        except NoteError as exc:
-            raise UserError(f"--head {name}: {exc}") from exc
+        except (NoteError, OSError) as exc:
+            raise UserError(f"--head {name}: {getattr(exc, 'strerror', None) or exc}") from exc
     return found
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from kubewitness.event.types import Level, Stage
 from kubewitness.policy.prove.diff import written
 from kubewitness.policy.shapes import Traffic
-from kubewitness.policy.types import Decision, Policy
+from kubewitness.policy.types import Attributes, Decision, Policy
 from kubewitness.policy.workshop.simulate import Simulation, simulate
 from kubewitness.policy.workshop.tally import resource_of
 
@@ -35,16 +35,25 @@ def weigh(traffic: Traffic, old: Policy, new: Policy) -> tuple[dict[Pair, Weight
     """Count the requests of a log by the rule that decides them before and after."""
     simulation = simulate(traffic, new, old)
     found: dict[Pair, Weight] = {}
+    stages: dict[Attributes, set[Stage]] = {}
+    for shape in traffic.shapes:
+        stages.setdefault(shape.request, set()).add(shape.stage)
     for line in simulation.lines:
         one = found.setdefault((line.before.decision.rule_index, line.after.decision.rule_index), Weight())
         one.size += line.after.size - line.before.size
         request = line.shape.request
-        # one stage stands for the request: the last that the log has
-        ends = line.shape.stage in (Stage.RESPONSE_COMPLETE, Stage.PANIC) or request.user is None
-        if ends and not line.is_inferred:
+        if not line.is_inferred and line.shape.stage in _last(stages[request]):
             one.requests += line.shape.events
             one.kinds[f"{request.verb or '-'} {resource_of(line)}"] += line.shape.events
     return found, simulation
+
+
+def _last(stages: set[Stage]) -> set[Stage]:
+    """Give the stages that stand for a request: those that end it, or else the last that the log has."""
+    for last in ({Stage.RESPONSE_COMPLETE, Stage.PANIC}, {Stage.RESPONSE_STARTED}):
+        if not stages.isdisjoint(last):
+            return last
+    return {Stage.REQUEST_RECEIVED}
 
 
 def sentence(before: Decision, after: Decision) -> str:
