@@ -168,6 +168,8 @@ def test_a_pod_without_mounts(tmp_path):
         ("  - command:\n", "  - command: &c\n", "anchors"),
         ("    - kube-apiserver\n", "    - sh\n    - -c\n    - kube-apiserver --x\n", "line for a shell"),
         ("- --secure-port=6443", "- --audit-log-path=", "has no value"),
+        ("- --secure-port=6443", "- --audit-policy-file=policy.yaml", "=policy.yaml must begin with /"),
+        ("- --secure-port=6443", "- --audit-log-path=audit.log", "=audit.log must begin with /"),
         ("- --secure-port=6443", "- {a: b}", "must be text"),
         ("status: {}", "status: {}\n---\nkind: Pod", "second document"),
         ("status: {}", "status: [", "no YAML"),
