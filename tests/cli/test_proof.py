@@ -145,6 +145,15 @@ def test_a_damaged_archive_is_refused(run, data, tmp_path):
             assert result.code in (2, 3)
 
 
+def test_a_bundle_without_its_sums_is_still_one(run, data, tmp_path):
+    """Whoever takes them away does not make it a data directory with nothing to check."""
+    run("export", "--evidence", str(tmp_path / "out"), "--event", "5", "--data", str(data))
+    (tmp_path / "out" / "SHA256SUMS").unlink()
+    result = run("verify", str(tmp_path / "out"))
+    assert result.code == 3
+    assert "WRONG SHA256SUMS" in result.out
+
+
 def test_wrong_usage_of_export(run, data, tmp_path):
     """One sentence each, nothing is left behind."""
     out = str(tmp_path / "case.zip")

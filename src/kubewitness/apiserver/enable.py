@@ -65,6 +65,8 @@ def _missing(host: Host, directory: str, mode: int = 0o700, owner: str = "") -> 
 def _kubeadm(distro: Distro, config: str, wanted: Wanted, host: Host) -> Plan:
     before = _text(host, config, help_="run this on a control plane node, or name the manifest with --config FILE")
     document = yamltext.read(before)
+    if document.text_at(("kind",)) != "Pod":
+        raise EditError("the kubelet takes only a manifest of kind: Pod", document.line(("kind",)))
     static_pods = directory_of(config)
     flags = _flags(wanted, distro.policy, distro.log, distro.webhook)
     effective = podedit.effective_flags(document, flags)

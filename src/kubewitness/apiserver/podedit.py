@@ -14,6 +14,8 @@ from kubewitness.apiserver.readers import container_of, flag_list, is_shell, pod
 from kubewitness.apiserver.setup import Setup, directory_of
 from kubewitness.apiserver.yamltext import Document, EditError
 
+_PATHS = ("audit-policy-file", "audit-log-path", "audit-webhook-config-file")
+
 
 def effective_flags(document: Document, flags: Mapping[str, tuple[str, bool]]) -> dict[str, str]:
     """Give the values that will hold once these flags (value, whether it was asked for) are set. Raises EditError."""
@@ -24,6 +26,10 @@ def effective_flags(document: Document, flags: Mapping[str, tuple[str, bool]]) -
         if flag is not None and not flag.value:
             raise EditError(f"--{name} has no value", flag.line)
         effective[name] = value if flag is None or is_asked else flag.value or value
+        if name in _PATHS and effective[name] != "-" and not effective[name].startswith("/"):
+            raise EditError(
+                f"--{name}={effective[name]} must begin with /: it is to be mounted", flag.line if flag else 1
+            )
     return effective
 
 

@@ -86,7 +86,10 @@ def parse_config(path: Path, text: str) -> Config:
     base = path.parent
     data = base / top["data"].text()
     keys = base / top["keys"].text() if top["keys"].is_given else default_keys(data)
-    if data == keys or data in keys.parents:
+    for name, place in (("data", data), ("keys", keys)):
+        if place.exists() and not place.is_dir():
+            top[name].fail(f"{place} is not a directory")
+    if data.resolve() in (keys.resolve(), *keys.resolve().parents):
         top["keys"].fail("keys must not lie in the data directory: whoever copies one would have both")
     listen = top["listen"].fields("events", "operate", "tiles")
     events = [one.address() for one in listen["events"].items()]

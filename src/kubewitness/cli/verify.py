@@ -105,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _is_bundle(path: Path) -> bool:
-    return path.is_file() or (path / "SHA256SUMS").is_file()
+    return path.is_file() or any((path / name).is_file() for name in ("SHA256SUMS", "about.json"))
 
 
 class Report:

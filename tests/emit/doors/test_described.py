@@ -66,6 +66,7 @@ def test_a_past_request_ends_in_the_past() -> None:
         (b'{"requestURI":"/","received":"noon"}', "received: 'noon' is not an RFC 3339 time"),
         (b'{"requestURI":"/","code":99}', "code 99 is no HTTP status"),
         (b'{"requestURI":"/","code":600}', "code 600 is no HTTP status"),
+        (b'{"requestURI":"/","requestObject":' + b"[" * 20_000 + b"]" * 20_000 + b"}", "nested too deeply"),
         (b'{"requestURI":"/\xff"}', "invalid start byte|Invalid UTF-8"),
         (
             b'{"requestURI":"/","received":"2020-01-01T00:00:01Z","completed":"2020-01-01T00:00:00Z"}',

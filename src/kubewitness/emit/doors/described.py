@@ -56,6 +56,8 @@ def exchange_of(line: bytes, now_us: int, new_id: str) -> Exchange:
         told = _decoder.decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
         raise DescriptionError(str(exc)) from exc
+    except RecursionError as exc:
+        raise DescriptionError("nested too deeply") from exc
     received_us = _time("received", told.received, now_us)
     started_us = _time("started", told.started, received_us)
     if told.completed is msgspec.UNSET:
