@@ -8,6 +8,7 @@ from kubewitness.cli import ahead, held, start
 
 
 def test_ctrl_c_is_held_before_the_engine_has_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C is blocked when the first thread is made, so that the thread has it blocked too."""
     blocked: list[set[int]] = []
 
     def begin(_: list[str]) -> None:
