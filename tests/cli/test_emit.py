@@ -117,6 +117,21 @@ def test_what_is_wrong_is_said_in_a_line(
     assert message in capsys.readouterr().err
 
 
+def test_a_line_that_is_no_request_stops_none_after_it(
+    policy: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It is told with its member and counted; the answer is not complete."""
+    told(monkeypatch, DELETE + '{"requestURI":"/","code":"x"}\n{\n' + DELETE)
+    assert main(["emit", policy]) == 4
+    out, err = capfd.readouterr()
+    assert len(out.splitlines()) == 4
+    assert err.splitlines()[1:] == [
+        "standard input:2: not a request: Expected `int | null`, got `str` - at `$.code`",
+        "standard input:3: not a request: Input data was truncated",
+        "2 requests (RequestResponse 2), 4 events, 0 lost, 0 refused; 2 lines are no request",
+    ]
+
+
 def test_a_wrong_kubeconfig_is_named_with_its_field(
     policy: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -91,8 +91,8 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"{exc}{_where(exc)}") from exc
     sources = [*args.requests, *(args.sources or ())] or ["-"]
     with auditing:
-        requests, refused = _emit(auditing, sources)
-    return _conclude(auditing, requests, refused)
+        requests, refused, strange = _emit(auditing, sources)
+    return _conclude(auditing, requests, refused, strange)
 
 
 def _where(error: Exception) -> str:
@@ -106,8 +106,8 @@ def _where(error: Exception) -> str:
     return f"\n  help: in {cause.path} look at {', '.join(fields)}"
 
 
-def _emit(auditing: "Auditing", sources: Sequence[str]) -> tuple[int, int]:
-    """Drive each described request; give how many there were, and how many the server would have refused."""
+def _emit(auditing: "Auditing", sources: Sequence[str]) -> tuple[int, int, int]:
+    """Drive each described request; count them, those the server would have refused, and lines that are no request."""
     import time
     import uuid
 
@@ -115,12 +115,14 @@ def _emit(auditing: "Auditing", sources: Sequence[str]) -> tuple[int, int]:
     from kubewitness.emit.stages.handler import NotStoredError, drive
     from kubewitness.policy.request import RequestError
 
-    requests = refused = 0
+    requests = refused = strange = 0
     for where, line in _lines(sources):
         try:
             exchange = exchange_of(line, time.time_ns() // 1000, str(uuid.uuid4()))
         except DescriptionError as exc:
-            raise UserError(f"{where}: not a request: {exc}") from exc
+            strange += 1
+            _tell(f"{where}: not a request: {exc}")
+            continue
         requests += 1
         try:
             if auditing.auditor is not None:
@@ -131,7 +133,7 @@ def _emit(auditing: "Auditing", sources: Sequence[str]) -> tuple[int, int]:
         except RequestError as exc:
             refused += 1
             _tell(f"{where}: not audited: {exc}")
-    return requests, refused
+    return requests, refused, strange
 
 
 def _lines(sources: Sequence[str]) -> Iterator[tuple[str, bytes]]:
@@ -152,12 +154,15 @@ def _numbered(name: str, lines: Iterator[bytes]) -> Iterator[tuple[str, bytes]]:
             yield f"{name}:{number}", line
 
 
-def _conclude(auditing: "Auditing", requests: int, refused: int) -> int:
+def _conclude(auditing: "Auditing", requests: int, refused: int, strange: int) -> int:
     metrics = auditing.metrics
     lost = sum(metrics.errors.values())
     levels = ", ".join(f"{name} {count}" for name, count in sorted(metrics.levels.items()))
-    _tell(f"{requests} requests ({levels or 'none'}), {metrics.events} events, {lost} lost, {refused} refused")
-    return ExitCode.INCOMPLETE if lost or metrics.rejected else ExitCode.OK
+    aside = f"; {strange} line{' is' if strange == 1 else 's are'} no request" if strange else ""
+    _tell(f"{requests} requests ({levels or 'none'}), {metrics.events} events, {lost} lost, {refused} refused{aside}")
+    if strange and not requests:
+        return ExitCode.USAGE
+    return ExitCode.INCOMPLETE if lost or metrics.rejected or strange else ExitCode.OK
 
 
 def _tell_unless_gone(text: str) -> None:
