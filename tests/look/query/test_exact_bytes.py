@@ -2,11 +2,12 @@
 
 import gzip
 import json
+import os
 from pathlib import Path
 
 import pytest
 import zstandard
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from kubewitness.look.query import scan_bytes
@@ -16,6 +17,10 @@ from kubewitness.look.query.scan_lines import lines_named
 DATA = Path(__file__).parents[2] / "data"
 EARLY_ONLY = "name IS NULL AND resource = 'configmaps' AND verb = 'create'"
 """True of early stages of requests whose latest stage has a name: the row that is shown is then another one."""
+EVENT = (
+    b'{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"%d","stage":"ResponseComplete",'
+    b'"requestURI":"/","verb":"get","user":{"username":"a"},"requestReceivedTimestamp":"2026-01-01T00:00:00.000000Z"}\n'
+)
 CONDITIONS = (
     "TRUE",
     "resource = 'configmaps'",
@@ -118,6 +123,7 @@ def test_both_ways_find_the_same_bytes(tmp_path, lines, stages, is_packed, has_e
         assert found[0] == found[1]
 
 
+@example([b'"auditID":"', b"a", b"a"], 1)  # breaks off within the auditID
 @given(
     st.lists(st.sampled_from([b'"auditID":"a"', b'"auditID":"bc"', b'"auditID":"', b"a", b"\n", b'"', b"x" * 20])),
     st.integers(1, 9),
@@ -133,3 +139,27 @@ def test_lines_with_an_audit_id(pieces, size):
     chunks = [data[at : at + size] for at in range(0, len(data), size)]
     found = [(at, line.removesuffix(b"\n")) for at, line in lines_named(chunks, {b"a", b"bc"})]
     assert found == expected
+
+
+@pytest.mark.parametrize("shown", [10, 1])
+def test_a_log_that_grew_since_gives_the_bytes_of_what_was_asked(tmp_path, shown):
+    lines = [EVENT % n for n in range(10)]
+    log = tmp_path / "audit.log"
+    log.write_bytes(b"".join(lines))
+    with open_events([str(log)]) as events:
+        answer = events.query("SELECT _row FROM events", stages="all", keeps_bytes=True)
+        rows = [row for (row,) in answer][:shown]
+        with log.open("ab") as file:
+            file.write(EVENT % 3 + (EVENT % 11)[:40])
+        assert list(answer.exact_bytes(rows)) == [line.strip() for line in lines[:shown]]
+
+
+def test_a_log_that_was_cut_short_since_is_an_error_of_the_disk(tmp_path):
+    log = tmp_path / "audit.log"
+    log.write_bytes(b"".join(EVENT % n for n in range(10)))
+    with open_events([str(log)]) as events:
+        answer = events.query("SELECT _row FROM events", stages="all", keeps_bytes=True)
+        rows = [row for (row,) in answer]
+        os.truncate(log, 5 * len(EVENT % 1))
+        with pytest.raises(OSError, match="cut short"):
+            list(answer.exact_bytes(rows))

@@ -213,11 +213,8 @@ class Scan(msgspec.Struct):
             return True
         path = one.path if block is None else self.files.paths[block.fd]
         ordinals = self._ordinals(part, path, self._is_odd())
-
-        def chunks() -> Iterator[bytes]:
-            return self._chunks(one, block)
-
-        found = pick(chunks(), ordinals, has_blank_lines=count_lines(chunks()) != rows)
+        has_blank_lines = count_lines(self._chunks(one, block)) != rows
+        found = pick(self._chunks(one, block), ordinals, has_blank_lines=has_blank_lines)
         if block is not None:
             found = (Line(x.ordinal, x.offset + block.offset, x.line + block.line - 1, x.raw) for x in found)
         try:
@@ -468,12 +465,16 @@ class Scan(msgspec.Struct):
         return [n for (n,) in self._numbered(part, path, condition, options)]
 
     def _numbered(self, part: int, path: str, condition: str, options: str, more: str = "") -> list[tuple[Any, ...]]:
-        rows = self._relation_select(path, options, self.parts[part].reading)
-        found = self.connection.cursor().execute(
-            f"SELECT n{more} FROM (SELECT row_number() OVER () - 1 AS n, * FROM (SELECT {self._names()} "
-            f"FROM ({rows}))) WHERE {condition}"
-        )
-        return found.fetchall()
+        now = self.parts[part]
+        rows = self._relation_select(path, options, now.reading)
+        sql = f"SELECT row_number() OVER () - 1 AS n, * FROM (SELECT {self._names()} FROM ({rows}))"
+        try:
+            return self.connection.cursor().execute(f"SELECT n{more} FROM ({sql}) WHERE {condition}").fetchall()
+        except engine().InvalidInputException:
+            if now.reading is not Reading.STRICT:
+                raise
+            now.reading = Reading.TOLERANT  # the file grew, and its last line is not whole yet
+            return self._numbered(part, path, condition, options, more)
 
     def _number(self, sql: str, *values: object) -> int:
         row = self.connection.execute(sql, list(values)).fetchone()

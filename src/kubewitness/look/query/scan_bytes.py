@@ -45,8 +45,8 @@ def exact_bytes(scan: Scan, rows: Sequence[int]) -> Iterator[bytes]:
             spots = finder.find(set(rows))
             aside.flush()
             for row in rows:
-                found = spots[row]
-                yield found if isinstance(found, bytes) else os.pread(found.file.fileno(), found.length, found.offset)
+                found = spots.get(row)
+                yield found if isinstance(found, bytes) else _bytes_at(found)
         finally:
             finder.close()
 
@@ -88,11 +88,14 @@ class _Finder:
         one = self._scan.parts[next(iter(wanted))].input
         if not self._find_by_ids(one, wanted):
             self._find_by_numbers(one, wanted)
+            if _has_changed(one):  # while its lines were numbered
+                self._find_by_ids(one, wanted)
 
     def _find_by_ids(self, one: Input, wanted: dict[int, list[int]]) -> bool:
         """Find rows by their auditIDs. False where that is not certain to find their own lines."""
         shown = {row for rows in wanted.values() for row in rows}
-        if len(shown) > _MOST_SHOWN * sum(self._scan.parts[part].rows for part in wanted):
+        changed = _has_changed(one)  # then its last line was half, and the engine may have read that first
+        if not changed and len(shown) > _MOST_SHOWN * sum(self._scan.parts[part].rows for part in wanted):
             return False
         rows: dict[_Named, list[int]] = defaultdict(list)
         ids = f"SELECT {AUDIT_ID} FROM hits WHERE rowid IN (SELECT unnest(?))"  # noqa: S608 - our own name
@@ -110,10 +113,13 @@ class _Finder:
             if part in wanted:
                 for number, audit_id in self._scan.kept_ids(part, [raw for _, raw in lines]):
                     spots[part, audit_id].append(self._spot(one, *lines[number]))
-        if any(len(spots[named]) != len(rows[named]) for named in rows):
+        more = [len(spots[named]) - len(rows[named]) for named in rows]
+        if min(more) < 0 or (any(more) and not changed):
             return False
         for named, places in spots.items():
-            self._spots.update((row, spot) for row, spot in zip(rows[named], places, strict=True) if row in shown)
+            self._spots.update(
+                (row, spot) for row, spot in zip(rows[named], places, strict=not changed) if row in shown
+            )
         return True
 
     def _by_part(self, one: Input, lines: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, list[tuple[int, bytes]]]]:
@@ -160,7 +166,8 @@ class _Finder:
             ).fetchall()
         ]
         shown = set(wanted)
-        return {ordinal: row for ordinal, row in zip(ordinals, rows, strict=True) if row in shown}
+        # not strict: a log that grew has more lines now, and its last line may be whole
+        return {ordinal: row for ordinal, row in zip(ordinals, rows, strict=False) if row in shown}
 
     def _keep(self, one: Input, lines: Iterator[Line], rows: dict[int, int]) -> None:
         for line in lines:
@@ -174,6 +181,17 @@ class _Finder:
         spot = _Spot(self._aside, self._aside.tell(), len(raw))
         self._aside.write(raw)
         return spot
+
+
+def _has_changed(one: Input) -> bool:
+    return one.compression is Compression.NONE and os.stat(one.path).st_size != one.size_bytes  # noqa: PTH116
+
+
+def _bytes_at(spot: _Spot | None) -> bytes:
+    raw = os.pread(spot.file.fileno(), spot.length, spot.offset) if spot else b""
+    if spot is None or len(raw) < spot.length:
+        raise OSError("a log was cut short or changed while it was read")
+    return raw
 
 
 def _stripped(offset: int, line: bytes) -> tuple[int, bytes]:

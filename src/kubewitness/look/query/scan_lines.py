@@ -63,12 +63,13 @@ def lines_named(chunks: Iterable[bytes], ids: Collection[bytes]) -> Iterator[tup
     from ahocorasick_rs import BytesAhoCorasick
 
     search = BytesAhoCorasick([_AUDIT_ID]).find_matches_as_indexes
+    named = {one + b'"' for one in ids}
     offset = 0
     for piece, begin, cut in _line_pieces(chunks):
         last = begin
         for _, _, hit in search(memoryview(piece)[begin:cut]):
             at = begin + hit
-            if at >= last and piece[at : piece.find(b'"', at)] in ids:
+            if at >= last and piece[at : piece.find(b'"', at) + 1] in named:
                 first, last = piece.rfind(b"\n", begin, at) + 1 or begin, piece.find(b"\n", at, cut) + 1 or cut
                 yield offset + first - begin, piece[first:last]
         offset += cut - begin
