@@ -1,11 +1,13 @@
 """`kubewitness emit`: audit events as kube-apiserver would write them, for requests described in JSON lines."""
 
 import argparse
+import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kubewitness._kit import lazy
 from kubewitness.cli.errors import ExitCode, UserError
 from kubewitness.cli.render.printable import printable
 
@@ -22,6 +24,7 @@ HELP = """Write the audit events that kube-apiserver would write for requests de
 The flags are kube-apiserver's, with its defaults, checks and messages. Without a log path or a webhook the events
 go to standard output. docs/reference/emit-input.md says what a line may hold."""
 _BOOLEANS = frozenset(("1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False"))
+_LOSS = lazy.pattern(r"(Error in audit plugin '\w+') affecting \d+ audit events: (.*)")
 
 
 class _Given(argparse.Action):
@@ -84,9 +87,11 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("nothing is recorded without a policy\n  help: name one with --audit-policy-file=FILE")
     if not any(flag.startswith(("--audit-log-path=", "--audit-webhook-config-file=")) for flag in flags):
         flags.append("--audit-log-path=-")
-    tell = _tell if "--audit-log-path=-" not in flags else _tell_unless_gone
+    is_printed = "--audit-log-path=-" in flags
+    if is_printed and getattr(sys.stdout, "name", "") == os.devnull:  # what main puts where there is none
+        raise UserError("standard output is closed\n  help: name a file with --audit-log-path=FILE")
     try:
-        auditing = Auditing(flags, args.server_version, tell)
+        auditing = Auditing(flags, args.server_version, _teller(is_printed=is_printed))
     except (FlagError, StartError) as exc:
         raise UserError(f"{exc}{_where(exc)}") from exc
     sources = [*args.requests, *(args.sources or ())] or ["-"]
@@ -165,11 +170,26 @@ def _conclude(auditing: "Auditing", requests: int, refused: int, strange: int) -
     return ExitCode.INCOMPLETE if lost or metrics.rejected or strange else ExitCode.OK
 
 
-def _tell_unless_gone(text: str) -> None:
-    """Tell of losses, but end quietly when whoever read our standard output has gone. Raises BrokenPipeError."""
-    if text.startswith("Error in audit plugin 'log'") and ": broken pipe\n" in text:
-        raise BrokenPipeError
-    _tell(text)
+def _teller(*, is_printed: bool) -> Callable[[str], None]:
+    """Give what tells of losses: each reason once, the summary counts them.
+
+    It raises BrokenPipeError when whoever read our standard output has gone: that ends quietly.
+    """
+    told: set[str] = set()
+
+    def tell(text: str) -> None:
+        loss = _LOSS().match(text)
+        if loss is None:
+            _tell(text)
+            return
+        reason = f"{loss[1]}: {loss[2]}"
+        if is_printed and reason == "Error in audit plugin 'log': broken pipe":
+            raise BrokenPipeError
+        if reason not in told:
+            told.add(reason)
+            _tell(reason)
+
+    return tell
 
 
 def _tell(text: str) -> None:
