@@ -168,6 +168,17 @@ def test_a_reader_that_has_gone_is_no_loss(policy: str, tmp_path: Path) -> None:
     assert "broken pipe" not in done.stderr
 
 
+def test_a_byte_order_mark_is_noted(
+    policy: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The line is understood, as in a log."""
+    told(monkeypatch, "\ufeff" + DELETE)
+    assert main(["emit", policy]) == 0
+    out, err = capfd.readouterr()
+    assert len(out.splitlines()) == 2
+    assert "standard input:1: byte order mark skipped" in err.splitlines()
+
+
 def test_a_closed_standard_output_is_told(policy: str) -> None:
     """Events that would go nowhere are not counted as written; the log file needs no standard output."""
     entry = f'{sys.executable} -c "from kubewitness.cli.main import main; raise SystemExit(main())"'

@@ -1,6 +1,7 @@
 """`kubewitness emit`: audit events as kube-apiserver would write them, for requests described in JSON lines."""
 
 import argparse
+import codecs
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -122,8 +123,10 @@ def _emit(auditing: "Auditing", sources: Sequence[str]) -> tuple[int, int, int]:
 
     requests = refused = strange = 0
     for where, line in _lines(sources):
+        if line.startswith(codecs.BOM_UTF8):
+            _tell(f"{where}: byte order mark skipped")
         try:
-            exchange = exchange_of(line, time.time_ns() // 1000, str(uuid.uuid4()))
+            exchange = exchange_of(line.removeprefix(codecs.BOM_UTF8), time.time_ns() // 1000, str(uuid.uuid4()))
         except DescriptionError as exc:
             strange += 1
             _tell(f"{where}: not a request: {exc}")
