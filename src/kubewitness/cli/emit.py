@@ -4,7 +4,7 @@ import argparse
 import codecs
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,13 +91,15 @@ def run(args: argparse.Namespace) -> int:
     is_printed = "--audit-log-path=-" in flags
     if is_printed and getattr(sys.stdout, "name", "") == os.devnull:  # what main puts where there is none
         raise UserError("standard output is closed\n  help: name a file with --audit-log-path=FILE")
+    teller = _Teller(is_printed=is_printed)
     try:
-        auditing = Auditing(flags, args.server_version, _teller(is_printed=is_printed))
+        auditing = Auditing(flags, args.server_version, teller)
     except (FlagError, StartError) as exc:
         raise UserError(f"{exc}{_where(exc)}") from exc
     sources = [*args.requests, *(args.sources or ())] or ["-"]
     with auditing:
-        requests, refused, strange = _emit(auditing, sources)
+        requests, refused, strange = _emit(auditing, sources, teller)
+    teller.check()
     return _conclude(auditing, requests, refused, strange)
 
 
@@ -112,7 +114,7 @@ def _where(error: Exception) -> str:
     return f"\n  help: in {cause.path} look at {', '.join(fields)}"
 
 
-def _emit(auditing: "Auditing", sources: Sequence[str]) -> tuple[int, int, int]:
+def _emit(auditing: "Auditing", sources: Sequence[str], teller: "_Teller") -> tuple[int, int, int]:
     """Drive each described request; count them, those the server would have refused, and lines that are no request."""
     import time
     import uuid
@@ -136,11 +138,13 @@ def _emit(auditing: "Auditing", sources: Sequence[str]) -> tuple[int, int, int]:
             if auditing.auditor is not None:
                 drive(auditing.auditor, exchange)
         except NotStoredError as exc:
+            teller.check()
             refused += 1
             _tell(f"{where}: 500: {exc}")
         except RequestError as exc:
             refused += 1
             _tell(f"{where}: not audited: {exc}")
+        teller.check()
     return requests, refused, strange
 
 
@@ -173,26 +177,30 @@ def _conclude(auditing: "Auditing", requests: int, refused: int, strange: int) -
     return ExitCode.INCOMPLETE if lost or metrics.rejected or strange else ExitCode.OK
 
 
-def _teller(*, is_printed: bool) -> Callable[[str], None]:
-    """Give what tells of losses: each reason once, the summary counts them.
+class _Teller:
+    """Tells what a server logs, from any of its threads; of losses each reason once, the summary counts them."""
 
-    It raises BrokenPipeError when whoever read our standard output has gone: that ends quietly.
-    """
-    told: set[str] = set()
+    def __init__(self, *, is_printed: bool) -> None:
+        self._is_printed = is_printed
+        self._told: set[str] = set()
+        self._has_gone = False
 
-    def tell(text: str) -> None:
+    def __call__(self, text: str) -> None:
         loss = _LOSS().match(text)
         if loss is None:
             _tell(text)
             return
         reason = f"{loss[1]}: {loss[2]}"
-        if is_printed and reason == "Error in audit plugin 'log': broken pipe":
-            raise BrokenPipeError
-        if reason not in told:
-            told.add(reason)
+        if self._is_printed and reason == "Error in audit plugin 'log': broken pipe":
+            self._has_gone = True
+        elif reason not in self._told:
+            self._told.add(reason)
             _tell(reason)
 
-    return tell
+    def check(self) -> None:
+        """End quietly when whoever read our standard output has gone. Raises BrokenPipeError."""
+        if self._has_gone:
+            raise BrokenPipeError
 
 
 def _tell(text: str) -> None:
