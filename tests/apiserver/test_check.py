@@ -429,6 +429,16 @@ def test_a_process_list():
         _check(PS.replace("kube-apiserver --audit", "kube-scheduler --audit"))
 
 
+@pytest.mark.parametrize(
+    "word", ['--audit-log-path="/a b.log"', "--audit-log-path='/a b.log'", '"--audit-log-path=/a b.log"']
+)
+def test_a_blank_in_quotes_ends_no_word(word):
+    """A unit of systemd quotes so; a quote that stands alone takes nothing with it."""
+    report = _check(f"ExecStart=/usr/bin/kube-apiserver --x=it's {word} \\\n  --audit-log-maxage=3\n")
+    assert report.setup.flag("audit-log-path").value == "/a b.log"
+    assert (report.setup.flag("audit-log-maxage").line, report.setup.flag("audit-log-maxage").column) == (2, 3)
+
+
 def test_a_line_for_a_shell():
     """Flags inside `sh -c` are read, with the line they stand in."""
     text = (

@@ -22,6 +22,23 @@ def test_an_unknown_command_is_a_usage_error(capsys):
     assert "'nonsense'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["polcy"], "error: there is no command 'polcy'; did you mean `policy`?"),
+        (["apiserver", "enabel"], "apiserver: error: there is no command 'enabel'; did you mean `enable`?"),
+        (["policy", "chek", "p.yaml", "-o", "json"], "there is no command 'chek'; did you mean `check`?"),
+        (["apiserver", "zzz"], "there is no command 'zzz'; known are enable, check, canary, watch"),
+    ],
+)
+def test_a_misspelt_command_is_answered_with_the_nearest(words, said, capsys):
+    """At the top and below it."""
+    with pytest.raises(SystemExit) as ended:
+        raise SystemExit(main(words))
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+
+
 def test_a_flag_before_the_command_says_where_it_goes(capsys):
     """`kubewitness --user alice` is not an unknown command called --user."""
     assert main(["--user", "alice"]) == 2

@@ -18,6 +18,8 @@ from kubewitness.apiserver.yamltext import Document, EditError, Node, Path
 
 _VERSION = re.compile(r":v?(1\.\d+)(?:\.\d+)?(?:[-+].*)?$")
 _PROGRAM = re.compile(r"(?:^|[\s/\0'\"])(?:kube-apiserver|hyperkube[\s\0]+(?:kube-)?apiserver)(?=[\s\0])")
+# a quote opens where a word or a value begins: the one of `it's` is a letter
+_WORD = re.compile(r"""(?:(?<![^\s=])(?:"[^"]*"|'[^']*')|\S)+""")
 _EXTRA = re.compile(r"--extra-config[=\s]+['\"]?apiserver\.")
 _TALOS_POLICY = "/system/config/kubernetes/kube-apiserver/auditpolicy.yaml"
 _ROTATION = (("audit-log-maxage", "30"), ("audit-log-maxbackup", "10"), ("audit-log-maxsize", "100"))
@@ -396,6 +398,6 @@ def _process(text: str, file: str) -> Setup:
         found = _PROGRAM.search(line[0])
         if found and re.match(r"\s+--", line[0][found.end() :]):
             start = line.start() + found.end()
-            placed = [_placed(text, start + m.start(), m[0]) for m in re.finditer(r"\S+", line[0][found.end() :])]
+            placed = [_placed(text, start + m.start(), m[0]) for m in _WORD.finditer(line[0][found.end() :])]
             return Setup(Form.PS, file, flags_of(placed), flags_line=placed[-1][1])
     raise EditError("no line of this starts a kube-apiserver with flags")

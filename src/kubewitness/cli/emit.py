@@ -1,11 +1,14 @@
 """`kubewitness emit`: audit events as kube-apiserver would write them, for requests described in JSON lines."""
 
 import argparse
+import codecs
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kubewitness._kit import lazy
 from kubewitness.cli.errors import ExitCode, UserError
 from kubewitness.cli.render.printable import printable
 
@@ -22,6 +25,7 @@ HELP = """Write the audit events that kube-apiserver would write for requests de
 The flags are kube-apiserver's, with its defaults, checks and messages. Without a log path or a webhook the events
 go to standard output. docs/reference/emit-input.md says what a line may hold."""
 _BOOLEANS = frozenset(("1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False"))
+_LOSS = lazy.pattern(r"(Error in audit plugin '\w+') affecting \d+ audit events: (.*)")
 
 
 class _Given(argparse.Action):
@@ -84,14 +88,18 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("nothing is recorded without a policy\n  help: name one with --audit-policy-file=FILE")
     if not any(flag.startswith(("--audit-log-path=", "--audit-webhook-config-file=")) for flag in flags):
         flags.append("--audit-log-path=-")
-    tell = _tell if "--audit-log-path=-" not in flags else _tell_unless_gone
+    is_printed = "--audit-log-path=-" in flags
+    if is_printed and getattr(sys.stdout, "name", "") == os.devnull:  # what main puts where there is none
+        raise UserError("standard output is closed\n  help: name a file with --audit-log-path=FILE")
+    teller = _Teller(is_printed=is_printed)
     try:
-        auditing = Auditing(flags, args.server_version, tell)
+        auditing = Auditing(flags, args.server_version, teller)
     except (FlagError, StartError) as exc:
         raise UserError(f"{exc}{_where(exc)}") from exc
     sources = [*args.requests, *(args.sources or ())] or ["-"]
     with auditing:
-        requests, refused, strange = _emit(auditing, sources)
+        requests, refused, strange = _emit(auditing, sources, teller)
+    teller.check()
     return _conclude(auditing, requests, refused, strange)
 
 
@@ -106,7 +114,7 @@ def _where(error: Exception) -> str:
     return f"\n  help: in {cause.path} look at {', '.join(fields)}"
 
 
-def _emit(auditing: "Auditing", sources: Sequence[str]) -> tuple[int, int, int]:
+def _emit(auditing: "Auditing", sources: Sequence[str], teller: "_Teller") -> tuple[int, int, int]:
     """Drive each described request; count them, those the server would have refused, and lines that are no request."""
     import time
     import uuid
@@ -117,8 +125,10 @@ def _emit(auditing: "Auditing", sources: Sequence[str]) -> tuple[int, int, int]:
 
     requests = refused = strange = 0
     for where, line in _lines(sources):
+        if line.startswith(codecs.BOM_UTF8):
+            _tell(f"{where}: byte order mark skipped")
         try:
-            exchange = exchange_of(line, time.time_ns() // 1000, str(uuid.uuid4()))
+            exchange = exchange_of(line.removeprefix(codecs.BOM_UTF8), time.time_ns() // 1000, str(uuid.uuid4()))
         except DescriptionError as exc:
             strange += 1
             _tell(f"{where}: not a request: {exc}")
@@ -128,11 +138,13 @@ def _emit(auditing: "Auditing", sources: Sequence[str]) -> tuple[int, int, int]:
             if auditing.auditor is not None:
                 drive(auditing.auditor, exchange)
         except NotStoredError as exc:
+            teller.check()
             refused += 1
             _tell(f"{where}: 500: {exc}")
         except RequestError as exc:
             refused += 1
             _tell(f"{where}: not audited: {exc}")
+        teller.check()
     return requests, refused, strange
 
 
@@ -165,11 +177,30 @@ def _conclude(auditing: "Auditing", requests: int, refused: int, strange: int) -
     return ExitCode.INCOMPLETE if lost or metrics.rejected or strange else ExitCode.OK
 
 
-def _tell_unless_gone(text: str) -> None:
-    """Tell of losses, but end quietly when whoever read our standard output has gone. Raises BrokenPipeError."""
-    if text.startswith("Error in audit plugin 'log'") and ": broken pipe\n" in text:
-        raise BrokenPipeError
-    _tell(text)
+class _Teller:
+    """Tells what a server logs, from any of its threads; of losses each reason once, the summary counts them."""
+
+    def __init__(self, *, is_printed: bool) -> None:
+        self._is_printed = is_printed
+        self._told: set[str] = set()
+        self._has_gone = False
+
+    def __call__(self, text: str) -> None:
+        loss = _LOSS().match(text)
+        if loss is None:
+            _tell(text)
+            return
+        reason = f"{loss[1]}: {loss[2]}"
+        if self._is_printed and reason == "Error in audit plugin 'log': broken pipe":
+            self._has_gone = True
+        elif reason not in self._told:
+            self._told.add(reason)
+            _tell(reason)
+
+    def check(self) -> None:
+        """End quietly when whoever read our standard output has gone. Raises BrokenPipeError."""
+        if self._has_gone:
+            raise BrokenPipeError
 
 
 def _tell(text: str) -> None:

@@ -191,7 +191,11 @@ def _dispatch(arguments: list[str]) -> int:
         case [name, *_] if name.startswith("-"):
             raise UserError(f"{name}: name a command first, as in `{program()} search {name} ...`")
         case [name, *_]:
-            raise UserError(f"there is no command {name!r}{_hint(name)}\n  help: `{program()} --help` lists them")
+            from kubewitness.cli.parser import nearest
+
+            raise UserError(
+                f"there is no command {name!r}{nearest(name, COMMANDS)}\n  help: `{program()} --help` lists them"
+            )
     raise AssertionError(arguments)
 
 
@@ -212,13 +216,6 @@ def help_text() -> str:
         "",
     ]
     return "\n".join(lines)
-
-
-def _hint(name: str) -> str:
-    import difflib
-
-    near = difflib.get_close_matches(name, COMMANDS, n=1)
-    return f"; did you mean `{near[0]}`?" if near else ""
 
 
 def _print_version(rest: Sequence[str]) -> int:

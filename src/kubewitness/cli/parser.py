@@ -7,7 +7,7 @@ argparse would print the whole usage first, thirty flags between the user and wh
 import argparse
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from kubewitness._kit import lazy
@@ -22,6 +22,14 @@ _UNRECOGNISED = lazy.pattern(r"^unrecognized arguments: (--?[\w-]+)")
 
 # its texts are English as ours are: looking for a translation of each would load `locale` and ask the disk
 argparse._ = str  # type: ignore[attr-defined]
+
+
+def nearest(name: str, commands: Iterable[str]) -> str:
+    """Ask whether the command spelt most like this one was meant; nothing when none is like it."""
+    import difflib
+
+    near = difflib.get_close_matches(name, list(commands), n=1)
+    return f"; did you mean `{near[0]}`?" if near else ""
 
 
 class Parser(argparse.ArgumentParser):
@@ -54,10 +62,15 @@ class Parser(argparse.ArgumentParser):
     def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
         """Parse with files before, between and after flags, where the parser has no remainder."""
         for action in self._actions:
-            if isinstance(action, argparse._SubParsersAction) and arguments and arguments[0] in action.choices:
-                found = action.choices[arguments[0]].parse(arguments[1:])
-                setattr(found, action.dest, arguments[0])
-                return found  # type: ignore[no-any-return]
+            if not isinstance(action, argparse._SubParsersAction) or not arguments or arguments[0].startswith("-"):
+                continue
+            name, *rest = arguments
+            if name not in action.choices:
+                hint = nearest(name, action.choices) or f"; known are {', '.join(action.choices)}"
+                self.error(f"there is no command {name!r}{hint}")
+            found = action.choices[name].parse(rest)
+            setattr(found, action.dest, name)
+            return found  # type: ignore[no-any-return]
         in_order = {argparse.PARSER, argparse.REMAINDER}
         if any(action.nargs in in_order for action in self._actions):
             return self.parse_args(arguments)

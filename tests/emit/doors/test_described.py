@@ -67,7 +67,11 @@ def test_a_past_request_ends_in_the_past() -> None:
         (b'{"requestURI":"/","code":99}', "code 99 is no HTTP status"),
         (b'{"requestURI":"/","code":600}', "code 600 is no HTTP status"),
         (b'{"requestURI":"/","requestObject":' + b"[" * 20_000 + b"]" * 20_000 + b"}", "nested too deeply"),
-        (b'{"requestURI":"/\xff"}', "invalid start byte|Invalid UTF-8"),
+        (b'{"requestURI":"/\xff"}', r"not UTF-8: 0xff \(byte 16\)"),
+        (b'{"requestURI":"/\xed\xa0\x80"}', r"not UTF-8: 0xed \(byte 16\)"),
+        (b'{"requestURI":"/\\ud800"}', r"half a surrogate pair: \\ud800 \(byte 16\)"),
+        (b'{"requestURI":"/\\ud83d\\ude00\\\\ud800\\uDC00x"}', r"half a surrogate pair: \\uDC00 \(byte 35\)"),
+        (b'{"requestURI":"/\\\\ud800', "Input data was truncated"),
         (
             b'{"requestURI":"/","received":"2020-01-01T00:00:01Z","completed":"2020-01-01T00:00:00Z"}',
             "received, started and completed are not in this order",

@@ -6,6 +6,8 @@ that an Event gives them; what is left out is as dull as possible: GET, no heade
 docs/reference/emit-input.md lists them. Raises DescriptionError.
 """
 
+import re
+
 import msgspec
 
 from kubewitness.emit.doors.identity import ANONYMOUS, AUTHENTICATED
@@ -47,6 +49,9 @@ class Description(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     annotations: dict[str, str] = {}
 
 
+_ESCAPE = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\."
+)
 _decoder = msgspec.json.Decoder(Description)
 
 
@@ -55,7 +60,7 @@ def exchange_of(line: bytes, now_us: int, new_id: str) -> Exchange:
     try:
         told = _decoder.decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
-        raise DescriptionError(str(exc)) from exc
+        raise DescriptionError(_reason(line, exc)) from exc
     except RecursionError as exc:
         raise DescriptionError("nested too deeply") from exc
     received_us = _time("received", told.received, now_us)
@@ -84,6 +89,20 @@ def exchange_of(line: bytes, now_us: int, new_id: str) -> Exchange:
         panic=told.panic,
         annotations=told.annotations,
     )
+
+
+def _reason(line: bytes, error: Exception) -> str:
+    """Say what is wrong where: msgspec counts a bad byte from its string, and takes half a pair for a torn line."""
+    if isinstance(error, UnicodeDecodeError):
+        try:
+            line.decode()
+        except UnicodeDecodeError as exc:
+            return f"not UTF-8: 0x{line[exc.start]:02x} (byte {exc.start})"
+    if isinstance(error, msgspec.DecodeError) and not isinstance(error, msgspec.ValidationError):
+        for escape in _ESCAPE.finditer(line):
+            if escape["half"]:
+                return f"half a surrogate pair: {escape['half'].decode()} (byte {escape.start()})"
+    return str(error)
 
 
 def _request(told: Description) -> Request:
