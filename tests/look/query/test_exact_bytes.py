@@ -143,6 +143,7 @@ def test_lines_with_an_audit_id(pieces, size):
 
 @pytest.mark.parametrize("shown", [10, 1])
 def test_a_log_that_grew_since_gives_the_bytes_of_what_was_asked(tmp_path, shown):
+    """What was appended, a half line too, is neither shown nor in the way."""
     lines = [EVENT % n for n in range(10)]
     log = tmp_path / "audit.log"
     log.write_bytes(b"".join(lines))
@@ -155,6 +156,7 @@ def test_a_log_that_grew_since_gives_the_bytes_of_what_was_asked(tmp_path, shown
 
 
 def test_a_log_that_was_cut_short_since_is_an_error_of_the_disk(tmp_path):
+    """No half line is shown as evidence."""
     log = tmp_path / "audit.log"
     log.write_bytes(b"".join(EVENT % n for n in range(10)))
     with open_events([str(log)]) as events:
