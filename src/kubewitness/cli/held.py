@@ -3,9 +3,11 @@ Hold Ctrl-C back while the program loads.
 
 An interruption in the middle of loading has nothing to stop, and can do harm: msgspec 0.22 that is making a decoder
 dies of it with a segmentation fault. What comes meanwhile is not lost: it interrupts as soon as the command begins.
+
+Done before anything else, so by what `signal` is made of: that module loads `enum` first, which takes six milliseconds.
 """
 
-import signal
+import _signal as signal  # type: ignore[import-not-found,unused-ignore]
 
 _held: list[bool] = []
 
