@@ -165,3 +165,24 @@ def test_a_log_that_was_cut_short_since_is_an_error_of_the_disk(tmp_path):
         os.truncate(log, 5 * len(EVENT % 1))
         with pytest.raises(OSError, match="cut short"):
             list(answer.exact_bytes(rows))
+
+
+@pytest.mark.parametrize(("spelled", "is_found"), [('"auditID":"{}"', True), ('"auditID" : "{}"', False)])
+def test_a_log_that_grows_while_lines_are_numbered(tmp_path, spelled, is_found, monkeypatch):
+    """The rows that were read keep their own lines; where an auditID cannot tell them, no other line is shown."""
+    path = tmp_path / "audit.log"
+    texts = [f'{{"kind":"Event","stage":"ResponseComplete",{spelled.format(n)},"verb":"get"}}' for n in range(8)]
+    path.write_text("\n".join(texts) + "\n")
+    find = scan_bytes._Finder._find_by_numbers
+
+    def grown(finder, one, wanted):
+        path.write_text("\n".join(["", texts[0].replace("get", "put"), *texts]) + "\n")
+        find(finder, one, wanted)
+
+    monkeypatch.setattr(scan_bytes._Finder, "_find_by_numbers", grown)
+    if is_found:
+        raw, audit_ids = bytes_of(path, "verb = 'get'")
+        assert [json.loads(line)["auditID"] for line in raw] == audit_ids
+    else:
+        with pytest.raises(OSError, match="changed while it was read"):
+            bytes_of(path, "verb = 'get'")

@@ -9,6 +9,7 @@ Lines of a plain file are then read where they stand; lines of a packed one are 
 """
 
 import bisect
+import errno
 import itertools
 import os
 import tempfile
@@ -86,10 +87,15 @@ class _Finder:
 
     def _find_in_input(self, wanted: dict[int, list[int]]) -> None:
         one = self._scan.parts[next(iter(wanted))].input
-        if not self._find_by_ids(one, wanted):
+        if self._find_by_ids(one, wanted):
+            return
+        if not _has_changed(one):
             self._find_by_numbers(one, wanted)
-            if _has_changed(one):  # while its lines were numbered
-                self._find_by_ids(one, wanted)
+            if not _has_changed(one):
+                return
+        # its lines have other numbers now than the rows: only what names them finds them
+        if not self._find_by_ids(one, wanted):
+            raise _changed(one.name)
 
     def _find_by_ids(self, one: Input, wanted: dict[int, list[int]]) -> bool:
         """Find rows by their auditIDs. False where that is not certain to find their own lines."""
@@ -190,8 +196,12 @@ def _has_changed(one: Input) -> bool:
 def _bytes_at(spot: _Spot | None) -> bytes:
     raw = os.pread(spot.file.fileno(), spot.length, spot.offset) if spot else b""
     if spot is None or len(raw) < spot.length:
-        raise OSError("a log was cut short or changed while it was read")
+        raise _changed(spot.file.name if spot else None)
     return raw
+
+
+def _changed(name: str | None) -> OSError:
+    return OSError(errno.ESTALE, "the log was cut short or changed while it was read; ask a copy of it", name)
 
 
 def _stripped(offset: int, line: bytes) -> tuple[int, bytes]:
