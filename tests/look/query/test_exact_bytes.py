@@ -107,7 +107,7 @@ LINES = st.builds(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(LINES, max_size=12), st.sampled_from(["latest", "all"]), st.booleans(), st.booleans())
 def test_both_ways_find_the_same_bytes(tmp_path, lines, stages, is_packed, has_end):
     """However an auditID is spelled, wherever it stands, however often it comes."""
