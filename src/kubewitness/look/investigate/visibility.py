@@ -85,9 +85,7 @@ def visibility(
     return found
 
 
-def _read_rules(
-    policy: Policy, attributes: Attributes, evaluate: Evaluate, asked: frozenset[str]
-) -> Iterator[Visible]:
+def _read_rules(policy: Policy, attributes: Attributes, evaluate: Evaluate, asked: frozenset[str]) -> Iterator[Visible]:
     left = asked
     for index, rule in enumerate(policy.rules):
         decision = evaluate(replace(policy, rules=(_for_anybody(rule),)), attributes)
