@@ -8,7 +8,7 @@ import argparse
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from kubewitness._kit import lazy
 from kubewitness.cli.errors import ExitCode
@@ -30,6 +30,12 @@ def nearest(name: str, commands: Iterable[str]) -> str:
 
     near = difflib.get_close_matches(name, list(commands), n=1)
     return f"; did you mean `{near[0]}`?" if near else ""
+
+
+class Operand(str):
+    """A word after `--`: whatever it begins with, it is no flag."""
+
+    __slots__ = ()
 
 
 class Parser(argparse.ArgumentParser):
@@ -74,7 +80,12 @@ class Parser(argparse.ArgumentParser):
         in_order = {argparse.PARSER, argparse.REMAINDER}
         if any(action.nargs in in_order for action in self._actions):
             return self.parse_args(arguments)
-        return self.parse_intermixed_args(arguments)
+        # argparse reads the words twice, and the second time no longer knows what stood after `--`
+        end = arguments.index("--") if "--" in arguments else len(arguments)
+        return self.parse_intermixed_args([*arguments[: end + 1], *map(Operand, arguments[end + 1 :])])
+
+    def _parse_optional(self, arg_string: str) -> Any:
+        return None if isinstance(arg_string, Operand) else super()._parse_optional(arg_string)
 
     def _flags(self) -> Iterator[str]:
         for action in self._actions:
