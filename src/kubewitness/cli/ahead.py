@@ -111,12 +111,17 @@ def _parted(words: list[str]) -> tuple[list[str], list[str]]:
 
 def _search(paths: list[str], texts: list[frozenset[bytes]]) -> None:
     from kubewitness.look.query import textsearch
-    from kubewitness.look.query.linetexts import plan, sample_of
+    from kubewitness.look.query.linetexts import plan
 
     try:
-        chosen = plan([path for path in paths if sample_of(path)[:1] == b"{"], texts)
+        chosen = plan([path for path in paths if _begins_an_object(path)], texts)
         if chosen:
             textsearch.begin(chosen)
             _begun.add(_SEARCH)
     except OSError:
         return  # who opens the file in earnest says what is wrong with it
+
+
+def _begins_an_object(path: str) -> bool:
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - pathlib costs start-up
+        return file.read(1) == b"{"
