@@ -33,6 +33,7 @@ def prepare(size: str) -> questions.Places:
     log = data.log_of(size)
     return questions.Places(
         log=log,
+        copy=data.in_large_pieces(log),
         gz=data.packed(log, ".gz"),
         zst=data.packed(log, ".zst"),
         bodies=data.bodies_of(size),

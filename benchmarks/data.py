@@ -6,6 +6,7 @@ the process that measures has to stay small.
 """
 
 import gzip
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import zstandard
 
 from benchmarks.generate import Profile, generate
+from kubewitness._kit.descriptors import write_all
 
 OUT = Path(__file__).resolve().parent / "out"
 EVENTS = {"1GB": 525_000, "100MB": 52_500, "10MB": 5_250}
@@ -30,6 +32,11 @@ def bodies_of(size: str) -> Path:
     return OUT / f"body-{size}.log"
 
 
+def in_large_pieces(log: Path) -> Path:
+    """The log once more, held by the kernel in large pieces, as after reading it from a disk."""
+    return log.with_suffix(".copy")
+
+
 def packed(log: Path, suffix: str) -> Path:
     """The compressed form of a log."""
     return log.with_name(log.name + suffix)
@@ -40,11 +47,25 @@ def _say(text: str) -> None:
 
 
 def _log(events: int, profile: Profile, path: Path) -> None:
+    """Write a log as kube-apiserver does, one write(2) an Event: how it was written decides how the kernel holds it."""
     if not path.exists():
         _say(f"generating {path.name}")
         part = path.with_suffix(".part")
-        with part.open("wb") as file:
-            file.writelines(generate(events, profile=profile, workers=2))
+        file = os.open(part, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_TRUNC, 0o600)
+        for block in generate(events, profile=profile, workers=2):
+            for line in block.splitlines(keepends=True):
+                write_all(file, line)
+        os.close(file)
+        part.rename(path)
+
+
+def _copy(log: Path) -> None:
+    path = in_large_pieces(log)
+    if not path.exists():
+        _say(f"copying {path.name}")
+        part = path.with_suffix(".part")
+        with log.open("rb") as source, part.open("wb", buffering=0) as sink:
+            shutil.copyfileobj(source, sink, 8 << 20)
         part.rename(path)
 
 
@@ -74,6 +95,7 @@ def main() -> None:
     OUT.mkdir(exist_ok=True)
     log = log_of(size)
     _log(EVENTS[size], "meta", log)
+    _copy(log)
     _gz(log)
     _zst(log)
     _log(EVENTS[size] // BODY_SHARE, "body", bodies_of(size))

@@ -34,6 +34,7 @@ class Places:
     """Where the files and the interpreters are."""
 
     log: Path
+    copy: Path
     gz: Path
     zst: Path
     bodies: Path
@@ -111,21 +112,27 @@ def scans(places: Places, rounds: int) -> list[Question]:
 
 
 def needle(places: Places, rounds: int) -> list[Question]:
-    """One request among all."""
-    ours = f"{places.ours} {OUR_NEEDLE} {places.log}"
-    commands = [
-        Command(f"{OURS}, no rg", ours, env={"PATH": places.without_rg}, count=_count_rows),
-        Command(f"{OURS}, with rg", ours, count=_count_rows),
-        Command("rg | jq", f"rg -F '\"important\"' {places.log} | jq -r {shlex.quote(NEEDLE_JQ)}"),
-        Command("jq", f"jq -r {shlex.quote(NEEDLE_JQ)} {places.log}", is_slow=True),
-    ]
-    targets = (
-        Target(f"{OURS}, no rg", "jq", 1 / 25),
-        Target(f"{OURS}, no rg", "rg | jq", 2.5),
-        Target(f"{OURS}, with rg", "rg | jq", 1.5),
-    )
-    text = "T5: who deleted secrets/important in production"
-    return [Question("needle", text, _present(commands), targets, rounds)]
+    """One request among all, in a log as it was written and as a disk gives it: the kernel holds them differently."""
+    titles = {
+        places.log: "T5: who deleted secrets/important in production",
+        places.copy: "T5 over a log that the kernel holds in large pieces",
+    }
+    out = []
+    for log, text in titles.items():
+        ours = f"{places.ours} {OUR_NEEDLE} {log}"
+        commands = [
+            Command(f"{OURS}, no rg", ours, env={"PATH": places.without_rg}, count=_count_rows),
+            Command(f"{OURS}, with rg", ours, count=_count_rows),
+            Command("rg | jq", f"rg -F '\"important\"' {log} | jq -r {shlex.quote(NEEDLE_JQ)}"),
+            Command("jq", f"jq -r {shlex.quote(NEEDLE_JQ)} {log}", is_slow=True),
+        ]
+        targets = (
+            Target(f"{OURS}, no rg", "jq", 1 / 25),
+            Target(f"{OURS}, no rg", "rg | jq", 2.5),
+            Target(f"{OURS}, with rg", "rg | jq", 1.5),
+        )
+        out.append(Question("needle", text, _present(commands), targets, rounds))
+    return out
 
 
 def compressed(places: Places, rounds: int) -> list[Question]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from kubewitness._kit.opening import Compression, TornError, compression_of, read_chunks, torn_zstd
+from kubewitness._kit.opening import Compression, TornCheck, TornError, compression_of, read_chunks, torn_zstd
 
 TEXT = b"".join(b"line %d of a text that packs but not too well %d\n" % (i, i * 7919 % 1009) for i in range(100_000))
 
@@ -68,6 +68,10 @@ def test_every_cut_of_zstd_frames_is_seen(tmp_path: Path) -> None:
     for cut in range(1, len(whole)):
         path.write_bytes(whole[:cut])
         assert (torn_zstd(path) is None) == (cut in ends)
+        assert TornCheck(path).result() == torn_zstd(path)
+    path.unlink()
+    with pytest.raises(FileNotFoundError):
+        TornCheck(path).result()
 
 
 @pytest.mark.parametrize(

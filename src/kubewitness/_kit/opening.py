@@ -142,6 +142,31 @@ def torn_zstd(path: "str | Path") -> int | None:
     return None
 
 
+class TornCheck:
+    """Walks a .zst file (`torn_zstd`) in the background, while somebody else unpacks it."""
+
+    def __init__(self, path: "str | Path") -> None:
+        import _thread  # `threading` costs start-up
+
+        self._path = path
+        self._found: list[int | None] = []
+        self._is_done = _thread.allocate_lock()
+        self._is_done.acquire()
+        _thread.start_new_thread(self._walk, ())
+
+    def _walk(self) -> None:
+        try:
+            with suppress(OSError):  # met again by `result`
+                self._found.append(torn_zstd(self._path))
+        finally:
+            self._is_done.release()
+
+    def result(self) -> int | None:
+        """Wait for it; give what `torn_zstd` gives. Raises OSError."""
+        with self._is_done:
+            return self._found[0] if self._found else torn_zstd(self._path)
+
+
 def _frame_end(fd: int, start: int, size: int) -> int | None:
     head = os.pread(fd, 18, start)
     if len(head) < 8:

@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from kubewitness._kit import lazy
 from kubewitness.cli.errors import ExitCode
@@ -74,6 +74,12 @@ def nearest(name: str, commands: Iterable[str], below: Mapping[str, Iterable[str
     return f"; did you mean {' or '.join(meant)}?" if meant else _like(name, commands, "`")
 
 
+class Operand(str):
+    """A word after `--`: whatever it begins with, it is no flag."""
+
+    __slots__ = ()
+
+
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser whose errors are short and helpful."""
 
@@ -114,7 +120,12 @@ class Parser(argparse.ArgumentParser):
         in_order = {argparse.PARSER, argparse.REMAINDER}
         if any(action.nargs in in_order for action in self._actions):
             return self.parse_args(arguments)
-        return self.parse_intermixed_args(arguments)
+        # argparse reads the words twice, and the second time no longer knows what stood after `--`
+        end = arguments.index("--") if "--" in arguments else len(arguments)
+        return self.parse_intermixed_args([*arguments[: end + 1], *map(Operand, arguments[end + 1 :])])
+
+    def _parse_optional(self, arg_string: str) -> Any:
+        return None if isinstance(arg_string, Operand) else super()._parse_optional(arg_string)
 
     def commands(self) -> list[str]:
         """Give the names of its sub-commands."""

@@ -3,6 +3,7 @@
 import faulthandler
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -137,6 +138,50 @@ def test_how_far_it_is(tmp_path: Path) -> None:
     assert 0 <= before <= search.fraction == 1
     search.close()
     assert search.fraction == 1
+
+
+@pytest.mark.parametrize(("processors", "begun", "in_all"), [(1, 1, 1), (2, 1, 2), (3, 2, 3)])
+def test_one_processor_is_left_to_the_program_until_it_waits(
+    processors: int, begun: int, in_all: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then it has nothing better to do; where the search is over there is nothing to help with."""
+    path = tmp_path / "log"
+    path.write_bytes(HAY * 10 + b"needle\n")
+    go_on = tmp_path / "go on"
+    search_lines = linesearch.Finder.lines
+
+    def wait(finder: linesearch.Finder, start: int, end: int) -> list[tuple[int, int]]:
+        while not go_on.exists():
+            time.sleep(0.01)
+        return search_lines(finder, start, end)
+
+    monkeypatch.setattr(linesearch, "processors", lambda: processors)
+    monkeypatch.setattr(linesearch.Finder, "lines", wait)
+    fork, forked = LineSearch._fork, []
+
+    def counted(search: LineSearch) -> None:
+        forked.append(search)
+        fork(search)
+        if len(forked) == in_all:
+            go_on.touch()
+
+    monkeypatch.setattr(LineSearch, "_fork", counted)
+    search = LineSearch([(str(path), NEEDLE)])
+    assert len(forked) == begun
+    assert search.result() == [[(1600, 1607)]]
+    assert len(forked) == in_all
+
+
+def test_who_waits_for_what_is_over_helps_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No process is made for nothing."""
+    monkeypatch.setattr(linesearch, "processors", lambda: 2)
+    path = tmp_path / "log"
+    path.write_bytes(HAY)
+    search = LineSearch([(str(path), NEEDLE)])
+    while search.fraction < 1:
+        pass
+    monkeypatch.setattr(LineSearch, "_fork", None)
+    assert search.result() == [[]]
 
 
 def test_it_works_for_who_ignores_the_ends_of_processes(tmp_path: Path) -> None:

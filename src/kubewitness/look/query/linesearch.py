@@ -75,7 +75,8 @@ class LineSearch:
         pieces = [(number, at) for number, size in enumerate(sizes) for at in range(0, size, self._piece_bytes)]
         self._places: int | None = _shared(pieces)
         self._places_bytes = 2 * _PLACE_BYTES * len(pieces)
-        for _ in range(min(processors(), _MOST_WORKERS, len(pieces))):
+        self._most = min(processors(), _MOST_WORKERS, len(pieces))
+        for _ in range(max(1, self._most - 1) if pieces else 0):
             self._fork()
 
     def _fork(self) -> None:
@@ -121,6 +122,8 @@ class LineSearch:
         """Wait for it; give the lines of each file in order, None for a file with too many or that was not read."""
         if self._found is None:
             found: list[set[Span]] = [set() for _ in self._files]  # sets: no row twice, whoever searched
+            if self._running and len(self._running) < self._most and self.fraction < 1:
+                self._fork()
             is_whole = bool(self._running) or not any(os.stat(path).st_size for path, _ in self._files)  # noqa: PTH116
             for process in list(self._running):
                 answer = _read(self._running[process])

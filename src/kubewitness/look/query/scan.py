@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from kubewitness._kit.opening import Compression, TornError, torn_zstd
+from kubewitness._kit.opening import Compression, TornCheck, TornError
 from kubewitness.event.items import Damage, DamageKind
 from kubewitness.look.query.account import FileAccount
 from kubewitness.look.query.lockdown import engine
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
 AUDIT_ID = "_audit_id"
 _BODIES = frozenset({"requestObject", "responseObject"})
-_SPACE = b" \t\r\n\v\f"
 _TOO_LONG = "maximum_object_size"
 _LONG_FILE_BYTES = 32 << 20
 _BLOCK_OPTIONS = ""
@@ -147,7 +146,7 @@ class Scan(msgspec.Struct):
         for batch in batches(picked):
             self.files.write(fd, (line if line.endswith(b"\n") else line + b"\n" for _, line in batch))
             keeps = self.question.keeps_bytes
-            places = [Place(offset, 0, line.strip(_SPACE) if keeps else b"") for offset, line in batch]
+            places = [Place(offset, 0, line.strip() if keeps else b"") for offset, line in batch]
             part = self._new_part(Part(one, lines=len(batch), places=places))
             # the engine sets buffers of this size aside for each thread: small ones for small lines
             longest = max(len(line) for _, line in batch)
@@ -167,6 +166,7 @@ class Scan(msgspec.Struct):
     def _read_in_place(self, one: Input, account: FileAccount) -> bool:
         """Let the engine open the file itself. False when it cannot hold a line or unpack the data."""
         part = self._new_part(Part(one))
+        torn = TornCheck(one.path) if one.compression is Compression.ZSTD else None
         try:
             rows = self._insert_either(one.path, part, _unpacking(one))
         except engine().InvalidInputException as exc:
@@ -180,7 +180,7 @@ class Scan(msgspec.Struct):
         account.lines += rows
         if not self._settle_odd(one, part, rows, account):
             return True
-        if one.compression is Compression.ZSTD and (cut := torn_zstd(one.path)) is not None:
+        if torn is not None and (cut := torn.result()) is not None:
             account.add_damage(_torn(one, cut, f"the zstd data ends within the frame that begins at byte {cut}"))
         return True
 
