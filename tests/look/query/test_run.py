@@ -144,7 +144,7 @@ def test_exact_bytes_of_rescued_rows(tmp_path: Path) -> None:
             answer = events.query("SELECT _row FROM events ORDER BY _row", stages="all", keeps_bytes=True)
             found = list(answer.exact_bytes([row for (row,) in answer]))
         assert all(raw.startswith(b"{") and raw in data for raw in found)
-        assert answer.account.files[0].mended == (name != "eventlist_line")
+        assert name != "bom" or answer.account.files[0].mended == 1
         assert len(set(found)) == len(found)
 
 
