@@ -78,7 +78,7 @@ STEPS: tuple[Step, ...] = (
         ExitCode.OK,
     ),
     Step(
-        "What else did `attacker` change? One row a request; 52 deleted `events` are left out here. ACTION says what was "
+        "What else did `attacker` change? A row is a request; 52 deleted `events` are left out. ACTION says what was "
         "done, whatever the verb: `bind` grants a role, `token` issues a credential, `debug` puts a container into a "
         "running pod.",
         f"search --user attacker --outcome allowed --verb '!get,!list' --resource '!events,!self*' {LOG}",
