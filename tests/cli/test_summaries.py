@@ -157,6 +157,15 @@ def test_the_timeline_counts_what_it_does_not_tell(run, security_log):
     assert "151 more requests" in result.err or "150 more requests" in result.err
 
 
+def test_data_of_the_timeline_are_whole_unless_limited(run, security_log):
+    """A table has 50 rows by itself; a limit that is given holds in every format."""
+    flags = ("timeline", "--user", "attacker", "-o", "jsonl", security_log)
+    assert len(run(*flags).lines) > 50
+    result = run(*flags, "--limit", "2")
+    assert len(result.lines) == 2
+    assert "154 more requests" in result.err
+
+
 def test_the_timeline_as_data(run, security_log):
     """As data there is no histogram, and the entries hold all requests."""
     rows = [json.loads(line) for line in run("timeline", "--user", "attacker", "-o", "jsonl", security_log).lines]

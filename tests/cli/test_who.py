@@ -109,6 +109,7 @@ def test_flags_narrow_the_answer(who):
     [
         ("deleted pods/exec/web", "is not KIND or KIND/NAME"),
         ("deleted secrets/", "a name must follow the slash"),
+        ("deleted secret important", "the name of an object follows a slash: secret/important"),
         ("deleted /x", "is not KIND or KIND/NAME"),
         ("deleted secrets/x -n a -n b", "one namespace"),
         ("deleted secrets/x --policy no-such-file", "No such file"),

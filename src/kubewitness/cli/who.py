@@ -23,7 +23,7 @@ from kubewitness.cli.render.output import Output
 from kubewitness.cli.render.printable import printable
 from kubewitness.cli.render.values import Column, Shrink, command_text
 from kubewitness.cli.request import Request, did, from_where, what
-from kubewitness.cli.sources import add_source_arguments
+from kubewitness.cli.sources import STDIN, add_source_arguments
 
 if TYPE_CHECKING:
     from kubewitness.look.investigate.visibility import Visible
@@ -85,7 +85,10 @@ def target_of(args: argparse.Namespace) -> "Target":
     from kubewitness.look.investigate.who import Target
     from kubewitness.look.query.syntax_resources import plural
 
-    kind, _, name = args.object.partition("/")
+    kind, slash, name = args.object.partition("/")
+    first = args.sources[0] if args.sources else STDIN
+    if not slash and first != STDIN and not {".", "/"} & set(first) and not Path(first).exists():
+        raise UserError(f"{first}: no such file or directory; the name of an object follows a slash: {kind}/{first}")
     if not kind or "/" in name:
         raise UserError(f"{args.object!r} is not KIND or KIND/NAME, as in pods/web; exec and the like are questions")
     if args.question != "listed" and args.object.endswith("/"):
@@ -231,8 +234,10 @@ def _grouped(findings: Iterable["Finding"]) -> list[list["Finding"]]:
 
 def _users_asked_for(args: argparse.Namespace) -> list[str]:
     """Give the users that --user names, nothing where it leaves open who else."""
-    users = [name.strip() for value in args.user or () for name in value.split(",")]
-    return [] if any("*" in name or "?" in name or name.startswith("!") for name in users) else users
+    from kubewitness.look.query.syntax import split_values
+
+    users, excluded = split_values("--user", args.user or ())
+    return [] if excluded or any(sign in name for name in users for sign in "*?\\") else users
 
 
 def _visibility(path: str, question: "Question", target: "Target", users: Sequence[str]) -> list["Visible"]:
