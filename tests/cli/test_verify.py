@@ -1,6 +1,7 @@
 """`verify` from the command line: data directories, served logs, keys, memory, exit codes."""
 
 import json
+import os
 import re
 import shutil
 import threading
@@ -255,11 +256,23 @@ def test_other_processes_find_the_same(run, data, monkeypatch):
         change()
         alone = run("verify", "--data", str(data), "-o", "json")
         monkeypatch.setattr(verify_data, "PARALLEL_BYTES", 0)
-        monkeypatch.setattr(verify_data.os, "cpu_count", lambda: 2)
+        monkeypatch.setattr(verify_data, "processors", lambda: 2)
         together = run("verify", "--data", str(data), "-o", "json")
         monkeypatch.undo()
         assert together.out == alone.out
         assert together.code == alone.code
+
+
+def test_where_one_processor_may_be_used_no_other_process_reads(run, data, monkeypatch):
+    """Whatever the machine has."""
+    monkeypatch.setattr(verify_data, "PARALLEL_BYTES", 0)
+    monkeypatch.setattr(verify_data, "in_processes", None)
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        assert run("verify", "--data", str(data)).code == 0
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def flip(file: Path) -> None:

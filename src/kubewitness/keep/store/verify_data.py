@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from kubewitness._kit.descriptors import processors
 from kubewitness._kit.files import DiskDirectory, read_whole
 from kubewitness.keep.seal.checkpoint import Checkpoint
 from kubewitness.keep.seal.ed25519 import Ed25519Verifier
@@ -67,7 +68,7 @@ def verify_data(
             root = stack.enter_context(data.look(meta.cluster))
             segments = data.log_path(meta.cluster) / SEGMENTS
             read: Read = read_leaves
-            workers = os.cpu_count() or 1
+            workers = processors()
             if workers > 1 and _bytes_in(str(segments)) > PARALLEL_BYTES:
                 read = stack.enter_context(in_processes(str(segments), workers))
             verdict = verify_store(root, verifiers, meta.origin, heads, read=read, progress=progress)

@@ -33,7 +33,6 @@ from kubewitness.look.query.source import Input
 
 _MOST_BYTES = 4 << 20  # of lines; beyond, the engine is as fast
 _API_VERSION = "audit.k8s.io/v1"
-_SPACE = b" \t\r\n\v\f"
 _TIME_LENGTH = 27
 _FIRST_CODE, _LAST_CODE = 100, 999
 _LIKE_NO_TEXT = lazy.pattern(r"[\[{].*|true|false|[-+0-9.eE_\s]+", re.DOTALL)
@@ -88,7 +87,7 @@ def find(inputs: Iterable[Input], picks: Picks, filter_: Expr, *, stages: str, c
             return None
         context = Context(cluster=cluster, source=one.name)
         try:
-            rows += [reader.read(line.strip(_SPACE), context) for _, line in picked]
+            rows += [reader.read(line.strip(), context) for _, line in picked]
         except _OddError:
             return None
         report.damage_checked = False

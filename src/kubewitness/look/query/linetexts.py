@@ -26,7 +26,7 @@ def plan(paths: list[str], groups: list[Needles]) -> Plan:
     group, texts = None, ((), ())  # type: tuple[Needles | None, Texts]
     for number, path in enumerate(dict.fromkeys(paths)):
         if number < _SAMPLED:  # many files are of one log
-            sample = sample_of(path)
+            sample = _sample_of(path)
             group = choose(sample, groups)
             texts = texts_of(group, sample) if group else texts
         if group:
@@ -65,7 +65,7 @@ def texts_of(group: Needles, sample: bytes = b"") -> Texts:
     return tuple(plain), tuple(sorted(escapes))
 
 
-def sample_of(path: str) -> bytes:
+def _sample_of(path: str) -> bytes:
     """Give the first lines of a file."""
     with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - pathlib costs start-up
         sample = file.read(_SAMPLE_BYTES)

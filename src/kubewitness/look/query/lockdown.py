@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, cast
 
+from kubewitness._kit.descriptors import processors
 from kubewitness.look.query.spill import spill_directory
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def begin(memory_bytes: int = MEMORY_BYTES) -> None:
 def _connected(memory_bytes: int) -> "duckdb.DuckDBPyConnection":
     connection: duckdb.DuckDBPyConnection = engine().connect(
         config={
-            "threads": str(os.cpu_count() or 1),
+            "threads": str(processors()),
             "memory_limit": f"{memory_bytes >> 20}MiB",
             "temp_directory": spill_directory(),
             "autoinstall_known_extensions": "false",
@@ -132,4 +133,4 @@ def tidy(error: Exception) -> str:
     """Give an engine's message without its class, and without the place in a statement that nobody wrote."""
     text = str(error).partition("\n\nLINE ")[0]
     head, _, rest = text.partition(": ")
-    return (rest if head.endswith("Error") else text).strip()
+    return (rest if head.endswith("Error") else text).strip().replace("\n\n", "\n")

@@ -147,21 +147,16 @@ class Relation(msgspec.Struct, frozen=True):
         Only the wire paths `reads` and `untested` are parsed, and what finding odd rows and joining stages needs;
         of what is untested the type does not matter. Stages are joined by `joined_by`, some of `reads`, too.
         """
-        asked, untested = {*reads, "kind", "stage"}, tuple(untested)
-        reads = asked.union(_KEYS[key], untested)
-        if self.weights:
-            reads = reads.union(_BODIES)
+        asked = {*reads, "kind", "stage"}
+        shown = asked.union(_KEYS[key], untested)
+        parsed = shown.union(_BODIES) if self.weights else shown
         weights = "".join(f", {sql} AS {identifier(weight)}" for weight, sql in self.weights.items())
         wanted = set(columns)
         tested = asked if decides is None else asked.intersection({*decides, "kind", "stage"})
         if reading is not Reading.STRICT:
             options += ", ignore_errors=true"
-        raw = self._raw(self._columns(reads, reading), path, options, reading)
-        flat = ", ".join(
-            f"{_flat(f)} AS {identifier(f.column)}"
-            for f in WIRE
-            if f.path in asked or f.path in (*_KEYS[key], *untested)
-        )
+        raw = self._raw(self._columns(parsed, reading), path, options, reading)
+        flat = ", ".join(f"{_flat(f)} AS {identifier(f.column)}" for f in WIRE if f.path in shown)
         # a constant wherever it is one: what a condition says of other dialects is then folded away
         dialect = literal(KUBE_APISERVER)
         if reading is Reading.TRUSTED:

@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
 AUDIT_ID = "_audit_id"
 _BODIES = frozenset({"requestObject", "responseObject"})
-_SPACE = b" \t\r\n\v\f"
 _TOO_LONG = "maximum_object_size"
 _LONG_FILE_BYTES = 32 << 20
 _BLOCK_OPTIONS = ""
@@ -147,7 +146,7 @@ class Scan(msgspec.Struct):
         for batch in batches(picked):
             self.files.write(fd, (line if line.endswith(b"\n") else line + b"\n" for _, line in batch))
             keeps = self.question.keeps_bytes
-            places = [Place(offset, 0, line.strip(_SPACE) if keeps else b"") for offset, line in batch]
+            places = [Place(offset, 0, line.strip() if keeps else b"") for offset, line in batch]
             part = self._new_part(Part(one, lines=len(batch), places=places))
             # the engine sets buffers of this size aside for each thread: small ones for small lines
             longest = max(len(line) for _, line in batch)

@@ -23,7 +23,6 @@ from kubewitness.look.query.scan_blocks import blocks
 from kubewitness.look.query.scan_lines import Line, batches, count_lines, lines_named, pick
 from kubewitness.look.query.source import Input
 
-_SPACE = b" \t\r\n\v\f"
 _MOST_SHOWN = 0.25  # of the lines: to find more by their auditIDs takes longer than to number all
 
 _Named: TypeAlias = tuple[int, str]
@@ -206,8 +205,8 @@ def _changed(name: str | None) -> OSError:
 
 def _stripped(offset: int, line: bytes) -> tuple[int, bytes]:
     """Give a line, with its offset, without the space around it."""
-    raw = line.lstrip(_SPACE)
-    return offset + len(line) - len(raw), raw.rstrip(_SPACE)
+    raw = line.lstrip()
+    return offset + len(line) - len(raw), raw.rstrip()
 
 
 def _until_torn(chunks: Iterator[bytes]) -> Iterator[bytes]:

@@ -11,7 +11,6 @@ from itertools import groupby
 
 import msgspec
 
-_BLANK = b" \t\r\v\f"
 BATCH_BYTES = 32 << 20
 _AUDIT_ID = b'"auditID":"'
 
@@ -48,7 +47,7 @@ def pick(chunks: Iterable[bytes], ordinals: Iterable[int], *, has_blank_lines: b
             rows, line, offset = rows + lines_here, line + lines_here, offset + len(block)
             continue
         for raw in _lines(block):
-            if has_blank_lines and not raw.strip(_BLANK + b"\n"):
+            if has_blank_lines and not raw.strip():
                 blank += raw
             else:
                 if rows == target:

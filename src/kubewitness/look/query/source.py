@@ -22,6 +22,7 @@ _HEAD_BYTES = 1 << 18  # what is looked at to recognise an input
 _TAIL_BYTES = 1 << 16  # a last line that is longer than this is taken to be whole until it is read
 _SUFFIXES = (".log", ".json", ".jsonl", ".ndjson")
 _PACKED = (".gz", ".zst", ".zstd")
+_BOM = b"\xef\xbb\xbf"
 
 
 class SourceError(Exception):
@@ -154,11 +155,16 @@ def _peek(line: bytes) -> _Peek | None:
 
 
 def _lines(head: bytes) -> Iterable[bytes]:
-    return (line for line in head.removeprefix(b"\xef\xbb\xbf").split(b"\n") if line.strip())
+    return (line for line in head.removeprefix(_BOM).split(b"\n") if line.strip())
 
 
 def _is_lines(head: bytes) -> bool:
-    """One Event among the first lines will do; so will nothing at all, and a first line longer than the head."""
+    """One Event among the first lines will do; so will nothing at all, and a first line longer than the head.
+
+    A byte order mark is not of an Event's bytes, but the engine passes over it in silence: so that is another shape.
+    """
+    if head.startswith(_BOM):
+        return False
     lines = list(_lines(head))
     if not lines:
         return True

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from kubewitness._kit.descriptors import write_all
+from kubewitness._kit.descriptors import processors, write_all
 from kubewitness.event.fields import FIELDS
 from kubewitness.event.items import KUBE_APISERVER
 from kubewitness.keep.index.manifest import Entry, Unread
@@ -277,7 +277,7 @@ class DuckTabulator:
         self._cluster = cluster
         self._connection: duckdb.DuckDBPyConnection = engine().connect(
             config={
-                "threads": str(threads or os.cpu_count() or 1),
+                "threads": str(threads or processors()),
                 "memory_limit": f"{memory_bytes >> 20}MiB",
                 "temp_directory": "",  # what does not fit into memory is never written elsewhere
                 "autoinstall_known_extensions": "false",
