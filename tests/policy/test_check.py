@@ -449,6 +449,21 @@ def test_refused_files(text, code, line, path):
     assert check(text).server_error.endswith(finding.message)
 
 
+@pytest.mark.parametrize(
+    ("rules", "help_"),
+    [
+        ("- {level: None, resources: [secrets]}\n", '- {group: "", resources: [secrets]}'),
+        ("- Metadata\n", "- level: Metadata"),
+        ("- {level: None, verbs: get}\n", "write a list"),
+    ],
+)
+def test_a_value_of_another_kind_is_shown_right(rules, help_):
+    """The help is what to write there, not that it is wrong."""
+    (finding,) = check(HEAD + rules).findings
+    assert finding.code == "KW102"
+    assert help_ in finding.help
+
+
 def test_every_code_has_an_example():
     """No code is declared that no test produces."""
     elsewhere = {"KW101", "KW102", "KW103", "KW104", "KW316", "KW318", "KW417", "KW418"}
