@@ -43,7 +43,7 @@ def test_a_link_that_leads_nowhere_is_not_its_own_hint(tmp_path):
     """It is not there, and its name is not misspelt."""
     link = tmp_path / "audit.log"
     link.symlink_to("nowhere")
-    with pytest.raises(UserError, match="no such file or directory$"):
+    with pytest.raises(UserError, match=r"no such file or directory$"):
         sources_of(parsed(str(link)))
 
 
