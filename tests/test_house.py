@@ -225,6 +225,19 @@ def test_links_between_documents_lead_somewhere() -> None:
     assert not dead, "\n".join(dead)
 
 
+def test_every_page_is_reached_from_the_first() -> None:
+    """A reader who starts at docs/index.md and follows links comes to every page of docs/."""
+    seen: set[Path] = set()
+    ahead = [ROOT / "docs" / "index.md"]
+    while ahead:
+        page = ahead.pop()
+        if page not in seen and page.suffix == ".md":
+            seen.add(page)
+            targets = re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", page.read_text("utf-8"))
+            ahead += [(page.parent / target).resolve() for target in targets]
+    assert sorted(str(page.relative_to(ROOT)) for page in set(_pages()) - seen) == []
+
+
 def test_every_exit_code_is_documented() -> None:
     """The table of docs/reference/exit-codes.md is the enumeration."""
     page = (ROOT / "docs" / "reference" / "exit-codes.md").read_text("utf-8")

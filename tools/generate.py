@@ -7,7 +7,10 @@ The pages are drawn from the parsers' actions, not from `format_help()`, whose l
 
 import argparse
 import difflib
+import itertools
+import re
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +23,7 @@ from tools.generated_vectors import render_vectors
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"
+_MOST_PAGES = 5
 HEAD = "<!-- written by tools/generate.py; edit the code it is drawn from -->\n\n"
 
 
@@ -106,16 +110,42 @@ def _parser_section(parser: argparse.ArgumentParser, level: int) -> str:
         lines += [f"{'#' * level} {child.prog.removeprefix('kubewitness ')}", ""]
         text = child.description or sentence
         if text:
-            lines += [text.strip(), ""]
+            lines += [_prose(text), ""]
         lines.append(_parser_section(child, level + 1))
     return "\n".join(lines)
+
+
+def _prose(text: str) -> str:
+    """A help text as Markdown: what is indented there is a block of its own here."""
+    parts = []
+    for is_block, lines in itertools.groupby(text.strip().split("\n"), lambda line: line.startswith("  ")):
+        part = "\n".join(lines)
+        parts.append(f"```text\n{textwrap.dedent(part)}\n```" if is_block else part.strip("\n"))
+    return "\n\n".join(filter(None, parts))
+
+
+def _written() -> dict[Path, str]:
+    """The pages that people wrote, with their texts: how-to first, then tutorials, explanation and reference."""
+    rooms = (REFERENCE.parent / room for room in ("how-to", "tutorials", "explanation", "reference"))
+    found = (path for room in rooms for path in sorted(room.glob("*.md")) if path.name != "index.md")
+    return {path: text for path in found if not (text := path.read_text("utf-8")).startswith(HEAD)}
+
+
+def used_in(name: str) -> list[str]:
+    """Links to the pages that show a command, those that show it most first."""
+    shown = re.compile(rf"kubewitness {re.escape(name)}\b(?!-)")
+    uses = {path: (text, len(shown.findall(text))) for path, text in _written().items()}
+    most = sorted((path for path, (_, count) in uses.items() if count), key=lambda path: -uses[path][1])[:_MOST_PAGES]
+    return [f"[{uses[path][0].partition(chr(10))[0][2:]}](../../{path.relative_to(REFERENCE.parent)})" for path in most]
 
 
 def command_page(name: str) -> str:
     """The reference page of one command."""
     parser = parser_of(name)
     body = _parser_section(parser, 2).rstrip("\n")
-    return f"{HEAD}# kubewitness {name}\n\n{(parser.description or '').strip()}\n\n{body}\n"
+    links = "".join(f"- {link}\n" for link in used_in(name))
+    more = f"\nSee also:\n\n{links}" if links else ""
+    return f"{HEAD}# kubewitness {name}\n\n{_prose(parser.description or '')}\n\n{body}\n{more}"
 
 
 def commands_index() -> str:

@@ -22,6 +22,7 @@ CERTAIN = [
     "top --outcome denied --until 2026-11-23T00:00:00Z a.log",
     "stats a.log",
     "timeline --code 4xx a.log",
+    "top -- --user",
 ]
 
 
@@ -85,6 +86,7 @@ def test_a_search_that_accounts_is_the_same(tmp_path):
         "search --name x --verb create a.log",
         "search --audit-id 1827711b-f833-4d65-ad2a-cfe07efa4586 --stages all a.log",
         "top --by verb --user user-13@example.com a.log",
+        "search --user bob -- --name x",
     ],
 )
 def test_a_text_that_is_guessed_is_the_one_that_is_looked_for(line):
@@ -102,6 +104,7 @@ def test_a_text_that_is_guessed_is_the_one_that_is_looked_for(line):
      "search --user", "search --user a --user b a.log", "search --user bob --account a.log",
      "search --user bob --where TRUE a.log",
      "search --name x a.log", "who read a/b a.log", "search --user bob --data store", "search --user bob -w a.log",
+     "search -- --user bob",
       "jq --user bob a.log", "search --code 403 a.log"],
 )  # fmt: skip
 def test_where_nothing_is_guessed(line):

@@ -59,6 +59,15 @@ def test_bash_knows_every_command_and_flag(script):
                 assert in_bash(path, *command.path, flag.names[-1], "") == set(flag.choices)
 
 
+def test_flags_that_choose_requests_have_their_words(script):
+    """What a flag takes besides wildcards is offered, in the log's own spelling."""
+    path = script("bash")
+    assert in_bash(path, "search", "--outcome", "") == {"allowed", "denied", "failed"}
+    assert {"exec", "bind", "token"} <= in_bash(path, "who", "--action", "")
+    assert in_bash(path, "top", "--level", "Req") == {"Request", "RequestResponse"}
+    assert in_bash(path, "policy", "explain", "--verb", "") == set()
+
+
 def test_bash_completes_what_is_begun(script):
     """Only what begins with the letters typed is offered."""
     assert in_bash(script("bash"), "completion", "ba") == {"bash"}

@@ -27,7 +27,7 @@ FACTS = {
     "search --action exec": ("/etc/shadow", "sh", "nodes/proxy node-1"),
     "top --by user --outcome denied": ("system:anonymous", "attacker"),
     "who read": ("attacker read secrets production/important", "unknown", "recorded at Metadata"),
-    "top --by bytes": ("193837", "clusterroles"),
+    "top --by bytes": ("240555", "clusterroles"),
     "serve": (
         "posted 6 bodies: 2,161 Events stored, 0 known before",
         "posted the first one again: 0 stored, 400 known before",

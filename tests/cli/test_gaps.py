@@ -78,6 +78,17 @@ def test_silence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert _gaps(capsys, one, two, "--silence", "1h") == []
 
 
+@pytest.mark.parametrize("rotated", ["audit-2026-01-01T00-05-00.000.log", "audit.log.1", "audit.log-20260101"])
+def test_rotated_files_are_one_source(tmp_path: Path, rotated: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A rotated file that ends is no silence; what lies between it and the next file is."""
+    _log(tmp_path / rotated, *(_event(n, n * 60) for n in range(5)))
+    _log(tmp_path / "audit.log", *(_event(10 + n, 300 + n * 60) for n in range(20)))
+    assert _gaps(capsys, str(tmp_path)) == []
+    _log(tmp_path / "audit.log", *(_event(10 + n, 900 + n * 60) for n in range(20)))
+    [row] = _gaps(capsys, str(tmp_path))
+    assert (row["kind"], row["first"][11:19], row["last"][11:19]) == ("silence", "00:04:00", "00:15:00")
+
+
 def test_missing_stages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Requests without an answer, and answers without a request among kinds that have one."""
     both = [_event(n, n, stage) for n in range(100) for stage in ("RequestReceived", "ResponseComplete")]
@@ -101,6 +112,19 @@ def test_an_audit_id_that_stands_for_two(tmp_path: Path, capsys: pytest.CaptureF
     assert row["count"] == "2"
     assert main(["gaps", log]) == 4
     assert "\x1b" not in capsys.readouterr().out
+
+
+def test_a_copy_is_no_second_content(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same Event from a log and from a webhook's body stands for one thing; where a third differs, for two."""
+    item = json.loads(_event(1, 1, requestObject={"a": 1}))
+    log = _log(tmp_path / "audit.log", json.dumps(item).encode())
+    body = tmp_path / "body.json"
+    del item["kind"], item["apiVersion"]
+    body.write_text(json.dumps({"kind": "EventList", "apiVersion": "audit.k8s.io/v1", "items": [item]}))
+    assert _gaps(capsys, log, log, str(body)) == []
+    altered = _log(tmp_path / "altered.log", _event(1, 1, requestObject={"a": 2}))
+    [row] = _gaps(capsys, log, str(body), altered)
+    assert (row["count"], row["what"]) == ("3", "auditID id-1 at ResponseComplete has 2 different contents")
 
 
 def test_clocks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,10 +29,22 @@ def test_an_unknown_command_is_a_usage_error(capsys):
         (["apiserver", "enabel"], "apiserver: error: there is no command 'enabel'; did you mean `enable`?"),
         (["policy", "chek", "p.yaml", "-o", "json"], "there is no command 'chek'; did you mean `check`?"),
         (["apiserver", "zzz"], "there is no command 'zzz'; known are enable, check, canary, watch"),
+        (["explain", "p.yaml"], "there is no command 'explain'; did you mean `policy explain`?"),
+        (["check"], "there is no command 'check'; did you mean `policy check` or `apiserver check`?"),
+        (["lint"], "there is no command 'lint'; did you mean `policy check` or `apiserver check`?"),
+        (["policy", "lint"], "there is no command 'lint'; did you mean `check`?"),
+        (["query"], "there is no command 'query'; did you mean `search`?"),
+        (["search", "--ns", "x"], "unrecognized arguments: --ns; did you mean --namespace?"),
+        (["search", "--failed"], "unrecognized arguments: --failed; did you mean --outcome?"),
+        (["search", "--out", "x"], "unrecognized arguments: --out; did you mean --outcome or --output?"),
+        (["search", "--zzz"], "unrecognized arguments: --zzz\n"),
+        (["search", "-f", "audit.log"], "unrecognized arguments: -f; files are named without a flag"),
+        (["who", "delete", "secrets/x"], "'exec', 'touched'); did you mean deleted?"),
+        (["policy", "check", "--profile", "CIS", "p.yaml"], "'stig', 'pci'); did you mean cis?"),
     ],
 )
-def test_a_misspelt_command_is_answered_with_the_nearest(words, said, capsys):
-    """At the top and below it."""
+def test_what_is_not_there_is_answered_with_what_was_meant(words, said, capsys):
+    """Commands at the top and below it, flags and choices: misspelt, or called so elsewhere."""
     with pytest.raises(SystemExit) as ended:
         raise SystemExit(main(words))
     assert ended.value.code == 2
@@ -63,6 +75,13 @@ def test_no_line_of_help_is_wider_than_80_columns(capsys):
     """The help fits a terminal of 80 columns but for its one-sentence summary."""
     main(["--help"])
     assert all(len(line) <= 90 for line in capsys.readouterr().out.splitlines())
+
+
+@pytest.mark.parametrize("command", ["policy", "apiserver", "keys"])
+def test_help_lists_the_commands_below(command, capsys):
+    """Nothing stands between the heading and the first of them."""
+    main([command, "--help"])
+    assert "commands:\n  COMMAND\n" in capsys.readouterr().out
 
 
 def test_as_a_plug_in_usage_begins_with_kubectl(capsys, monkeypatch):

@@ -146,6 +146,21 @@ def test_a_condition_in_sql(run, security_log):
     assert "fault of kubewitness" not in wrong.err
 
 
+@pytest.mark.parametrize(
+    ("condition", "said"),
+    [
+        ('objectRef.resource = "secrets"', "text stands between single quotes: 'secrets'"),
+        ("user.serviceAccountName = 'x'", '--where: Could not find key "serviceAccountName" in struct\nCandidate'),
+        ("code >= 400 AND", "--where: syntax error"),
+    ],
+)
+def test_a_condition_that_is_none_says_where_it_stands(run, security_log, condition, said):
+    """The flag is named, and what is between double quotes is no text in SQL."""
+    result = run("search", "--where", condition, security_log)
+    assert result.code == 2
+    assert said in result.err
+
+
 def test_a_log_can_be_piped(security_log):
     """Without SRC, and as -, standard input is read."""
     code = "import sys; from kubewitness.cli.main import main; sys.exit(main(sys.argv[1:]))"

@@ -39,6 +39,14 @@ def test_a_misspelt_file_gets_a_hint(tmp_path):
         sources_of(parsed(str(tmp_path / "audit.lgo")))
 
 
+def test_a_link_that_leads_nowhere_is_not_its_own_hint(tmp_path):
+    """It is not there, and its name is not misspelt."""
+    link = tmp_path / "audit.log"
+    link.symlink_to("nowhere")
+    with pytest.raises(UserError, match=r"no such file or directory$"):
+        sources_of(parsed(str(link)))
+
+
 def test_an_empty_directory_is_an_error(tmp_path):
     """Nothing to read is said, not searched."""
     with pytest.raises(UserError, match="the directory is empty"):

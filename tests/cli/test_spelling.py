@@ -10,6 +10,7 @@ from tests.cli.conftest import DATA
     [
         (["--verb", "delte"], "nothing here has the verb 'delte'; did you mean delete?"),
         (["--resource", "secretts"], "nothing here has the resource 'secretts'; did you mean secrets?"),
+        (["--resource", "exec"], "nothing here has the resource 'exec'; did you mean --subresource exec?"),
         (["--resource", "qqq.example.com,zzz/status"], "nothing here has the resource 'qqq'"),
         (["--verb", "de\x1blete"], "nothing here has the verb 'de\\x1blete'; did you mean delete?"),
     ],
@@ -19,6 +20,22 @@ def test_what_was_meant_is_asked(run, security_log, flags, said):
     result = run("search", *flags, security_log)
     assert result.code == 0
     assert said in result.err.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("secretts/important", "nothing here has the resource 'secretts'; did you mean secrets?"),
+        ("important", "nothing here has the resource 'important'"),
+        ("widgets.example.com/w9", None),
+        ("deploy/nothing", None),
+    ],
+)
+def test_an_object_of_an_unknown_kind(run, security_log, kind, said):
+    """`who` finds nothing of it, and says that it is no kind of this log."""
+    result = run("who", "deleted", kind, security_log)
+    assert result.code == 0
+    assert [line for line in result.err.splitlines() if line.startswith("nothing")] == ([said] if said else [])
 
 
 @pytest.mark.parametrize(

@@ -53,11 +53,18 @@ def test_top_counts_requests(run, security_log):
     assert "34 more groups" in result.err
 
 
+def test_top_says_what_it_counts(run, security_log):
+    """A row a request, or one for each of its stages: the heading tells which."""
+    assert run("top", "--by", "verb", security_log).lines[0].split() == ["REQUESTS", "SHARE", "VERB"]
+    assert run("top", "--by", "verb", "--stages", "all", security_log).lines[0].split() == ["EVENTS", "SHARE", "VERB"]
+
+
 def test_top_weighs_bytes(run, security_log):
-    """By bytes, the groups add up to the size of the file without its line ends."""
-    result = run("top", "--by", "bytes,user", "--stages", "all", "--limit", "0", "-o", "json", security_log)
+    """By bytes, the groups add up to the size of the file without its line ends: every stage takes its place."""
+    result = run("top", "--by", "bytes,user", "--limit", "0", "-o", "json", security_log)
     rows = json.loads(result.out)
     assert sum(row["bytes"] for row in rows) == 2_559_953 - 2_161
+    assert sum(row["events"] for row in rows) == 2_161
     assert rows == sorted(rows, key=lambda row: -row["bytes"])
 
 
@@ -148,6 +155,15 @@ def test_the_timeline_counts_what_it_does_not_tell(run, security_log):
     """With a limit the histogram is of all, and the rest is counted."""
     result = run("timeline", "--user", "attacker", "--limit", "5", security_log)
     assert "151 more requests" in result.err or "150 more requests" in result.err
+
+
+def test_data_of_the_timeline_are_whole_unless_limited(run, security_log):
+    """A table has 50 rows by itself; a limit that is given holds in every format."""
+    flags = ("timeline", "--user", "attacker", "-o", "jsonl", security_log)
+    assert len(run(*flags).lines) > 50
+    result = run(*flags, "--limit", "2")
+    assert len(result.lines) == 2
+    assert "154 more requests" in result.err
 
 
 def test_the_timeline_as_data(run, security_log):

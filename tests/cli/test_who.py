@@ -109,6 +109,7 @@ def test_flags_narrow_the_answer(who):
     [
         ("deleted pods/exec/web", "is not KIND or KIND/NAME"),
         ("deleted secrets/", "a name must follow the slash"),
+        ("deleted secret important", "the name of an object follows a slash: secret/important"),
         ("deleted /x", "is not KIND or KIND/NAME"),
         ("deleted secrets/x -n a -n b", "one namespace"),
         ("deleted secrets/x --policy no-such-file", "No such file"),
@@ -140,3 +141,15 @@ def test_a_policy_that_only_spares_some_users_leaves_the_answer_whole(who, tmp_p
     code, rows, said = who("deleted secrets/nothing -n production", "security", "--policy", str(policy))
     assert (code, rows) == (0, [])
     assert "NOT RECORDABLE for users scheduler (rules[0]: level None)" in said
+
+
+@pytest.mark.parametrize(("user", "code"), [("scheduler", 4), ("jane", 0), ("scheduler,jane", 4), ("sched*", 0)])
+def test_a_policy_that_spares_the_user_asked_for_leaves_the_answer_open(who, tmp_path, user, code):
+    """Nothing found of a user whose requests are not recorded is not "no"; of another user it is."""
+    policy = tmp_path / "p.yaml"
+    policy.write_text(
+        "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- level: None\n  users: [scheduler]\n- level: Metadata\n"
+    )
+    found, _, said = who("deleted secrets/nothing", "security", "--user", user, "--policy", str(policy))
+    assert found == code
+    assert ("NOT RECORDABLE for users scheduler" in said) == (user != "jane")

@@ -52,7 +52,7 @@ def test_a_value_stays_in_its_table_column(what):
     assert len([part for part in line.split("  ") if part.strip()]) == len(COLUMNS)
 
 
-@pytest.mark.parametrize("what", set(HOSTILE) - {"wide letters"})
+@pytest.mark.parametrize("what", sorted(set(HOSTILE) - {"wide letters"}))
 def test_a_table_fits_80_columns(what):
     """However long or odd a value is, no line of a table is wider than the terminal."""
     assert all(width(line) <= 80 for line in rendered("table", [(MOMENT, HOSTILE[what], 200, "x")]).splitlines())
@@ -78,7 +78,7 @@ def test_json_means_the_same(format_name, what):
     assert row["requestReceivedTimestamp"] == "2026-11-23T03:09:31.000042Z"
 
 
-@pytest.mark.parametrize("what", set(HOSTILE) - {"unpaired surrogate"})
+@pytest.mark.parametrize("what", sorted(set(HOSTILE) - {"unpaired surrogate"}))
 def test_yaml_means_the_same(what):
     """YAML reads back as the value that went in; an unpaired surrogate has no spelling that a reader takes."""
     assert yaml.safe_load(rendered("yaml", [(MOMENT, HOSTILE[what], 200, "x")]))[0]["user.username"] == HOSTILE[what]

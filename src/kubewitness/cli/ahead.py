@@ -42,7 +42,9 @@ def begin(words: list[str]) -> None:
         lockdown.begin()
         _begun.add(_ENGINE)
     elif texts := texts_named(words):
-        paths = [word for word in words[1:] if word[:1] != "-" and os.path.isfile(word)]  # noqa: PTH113
+        options, operands = _parted(words[1:])
+        paths = [word for word in options if word[:1] != "-"] + operands
+        paths = list(filter(os.path.isfile, paths))
         if sum(os.stat(path).st_size for path in paths) >= SMALL_BYTES:  # noqa: PTH116
             _search(paths, texts)
 
@@ -75,10 +77,11 @@ def texts_named(words: list[str]) -> list[frozenset[bytes]]:
     if name not in _ASKING or _flags(rest) & _WITHOUT_SEARCH:
         return []
     given: dict[str, list[str]] = {}
-    for number, word in enumerate(rest):
+    words, _ = _parted(rest)
+    for number, word in enumerate(words):
         flag, sign, value = word.partition("=")
-        if flag in _TEXTS and (sign or number + 1 < len(rest)):
-            given.setdefault(flag, []).append(value if sign else rest[number + 1])
+        if flag in _TEXTS and (sign or number + 1 < len(words)):
+            given.setdefault(flag, []).append(value if sign else words[number + 1])
     if _NAMELESS.intersection(given.get("--verb", _NAMELESS)):
         given.pop("--name", None)
     once = [(flag, values[0]) for flag, values in given.items() if len(values) == 1]  # given twice, either is meant
@@ -97,7 +100,13 @@ def _values(flag: str, value: str) -> list[str]:
 
 
 def _flags(words: list[str]) -> set[str]:
-    return {word.partition("=")[0] for word in words if word[:1] == "-" and word != "-"}
+    return {word.partition("=")[0] for word in _parted(words)[0] if word[:1] == "-" and word != "-"}
+
+
+def _parted(words: list[str]) -> tuple[list[str], list[str]]:
+    """Part the words before `--`, where flags are, from those after it, where none is."""
+    end = words.index("--") if "--" in words else len(words)
+    return words[:end], words[end + 1 :]
 
 
 def _search(paths: list[str], texts: list[frozenset[bytes]]) -> None:

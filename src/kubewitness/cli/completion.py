@@ -14,12 +14,26 @@ from dataclasses import dataclass
 
 from kubewitness.cli.errors import ExitCode
 from kubewitness.cli.main import COMMANDS, parser_of
+from kubewitness.cli.spelling import VERBS
+from kubewitness.event.types import Level, Stage
+from kubewitness.look.query.syntax import ACTIONS, ACTOR_KINDS, OUTCOMES
 
 HELP = """Print the completion script of a shell.
 
   bash:  source <(kubewitness completion bash)
   zsh:   kubewitness completion zsh > "${fpath[1]}/_kubewitness"
   fish:  kubewitness completion fish > ~/.config/fish/completions/kubewitness.fish"""
+
+
+_KNOWN: dict[str, tuple[str, ...]] = {
+    "verb": VERBS,
+    "action": tuple(ACTIONS),
+    "outcome": OUTCOMES,
+    "actor_kind": ACTOR_KINDS,
+    "level": tuple(level.value for level in Level),
+    "stage": tuple(stage.value for stage in Stage),
+}
+"""Words for flags that choose requests; they take more than these: wildcards, several, what is excluded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +77,11 @@ def _walk(path: tuple[str, ...], text: str, parser: argparse.ArgumentParser) -> 
     flags: list[Flag] = []
     words: list[str] = []
     children: list[Command] = []
+    known = _KNOWN if any(action.dest == "where" for action in parser._actions) else {}
     for action in parser._actions:
         if action.help == argparse.SUPPRESS:
             continue
-        choices = tuple(map(str, action.choices or ()))
+        choices = tuple(map(str, action.choices or known.get(action.dest, ())))
         if isinstance(action, argparse._SubParsersAction):
             sentences = {choice.dest: choice.help or "" for choice in action._choices_actions}
             for word, child in action.choices.items():

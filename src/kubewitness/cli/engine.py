@@ -78,8 +78,9 @@ class Log:
         source: "_Source",
         conditions: Callable[[expr_logic.Facts], Condition],
         stages: Stages,
+        where: str | None = None,
     ) -> None:
-        """Ask with these conditions.
+        """Ask with these conditions; `where` is what the user wrote of them in SQL.
 
         Files that look like kube-apiserver's own get the short condition; where that proves wrong, the full one.
         """
@@ -90,6 +91,7 @@ class Log:
         self._is_plain = all(one.is_lines for one in self._inputs)
         self._condition = conditions(PLAIN if self._is_plain else expr_logic.NO_FACTS)
         self._stages = stages
+        self._where = where
         self._account = Account()
         self._read_before = _bytes_read()
 
@@ -266,7 +268,7 @@ class Log:
                 tests=_TESTED,
             )
         except QueryError as error:
-            raise UserError(str(error)) from error
+            raise UserError(_told(str(error), statement, self._where)) from error
         if self._is_plain and not _is_plain(answer.account):
             # an event in another dialect stood among the others: ask again with all that can be unknown
             self._is_plain = False
@@ -289,6 +291,16 @@ def _bytes(answer: "Answer", rows: list[int]) -> Iterator[bytes]:
         yield from answer.exact_bytes(rows)
     except QueryError as error:
         raise UserError(str(error), ExitCode.INTEGRITY) from error
+
+
+def _told(error: str, statement: str, where: str | None) -> str:
+    """Say what the engine did not understand: where that was written, and what it takes for a name of a column."""
+    import re
+
+    found = re.search(r'column "([^"]+)" not found', error)
+    is_text = found is not None and f'"{found[1]}"' in (where or statement)
+    help_ = f"\n  help: text stands between single quotes: '{found[1]}'" if found and is_text else ""
+    return f"{'--where: ' if where else ''}{error}{help_}"
 
 
 def _is_plain(account: Account) -> bool:
@@ -346,13 +358,14 @@ def open_log(args: argparse.Namespace, *, stages: Stages | None = None, narrowed
     condition = conditions(PLAIN)  # a wrong flag is told before anything is read
     chosen: Stages = stages or ("all" if getattr(args, "stages", "latest") == "all" else "latest")
     checks_all: bool = getattr(args, "account", False) or is_begun()
+    where: str | None = getattr(args, "where", None)
     try:
         if data:
             from kubewitness.look.query.store import open_store
 
             events = open_store(data, args.cluster)
             events.checks_all = checks_all
-            return Log(_Source(events.inputs, args.cluster, events, checks_all=checks_all), conditions, chosen)
+            return Log(_Source(events.inputs, args.cluster, events, checks_all=checks_all), conditions, chosen, where)
         source = _Source(find_inputs(sources), args.cluster, checks_all=checks_all)
     except SourceError as error:
         raise UserError(str(error)) from error
@@ -363,7 +376,7 @@ def open_log(args: argparse.Namespace, *, stages: Stages | None = None, narrowed
 
             drop_search()
             lockdown.begin()
-    return Log(source, conditions, chosen)
+    return Log(source, conditions, chosen, where)
 
 
 class _Source:

@@ -97,15 +97,15 @@ def add_filter_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_limit_argument(group: "argparse._ArgumentGroup", default: int | None = None) -> None:
-    """Add --limit; without a default everything is shown."""
+def add_limit_argument(group: "argparse._ArgumentGroup", default: int | None = None, where: str = "") -> None:
+    """Add --limit; without a default everything is shown. `where` says where there is one."""
     text = "show the first N, and say that there are more"
     group.add_argument(
         "--limit",
         type=_row_count,
         metavar="N",
         default=default,
-        help=f"{text} (default: {default}; 0 shows all)" if default else text,
+        help=f"{text} (default{f' {where}' if where else ''}: {default}; 0 shows all)" if default else text,
     )
 
 

@@ -58,16 +58,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Look for gaps of every kind and print them."""
+    data = store_of(args)
     questions = {
         "silence": gaps.silence(_seconds("--silence", args.silence)),
         "unfinished": gaps.UNFINISHED,
         "unannounced": gaps.UNANNOUNCED,
-        "auditID": gaps.REUSED,
+        "auditID": gaps.reused(is_store=data is not None),
         "clock": gaps.BACKWARDS,
         "clock ": gaps.AHEAD,
         "clock  ": gaps.jumps(_seconds("--clock", args.clock)),
     }
-    data = store_of(args)
     with open_log(args, stages="all") as log, Progress("reading", log.fraction) as progress:
         found = [gap for kind, question in questions.items() for gap in _ask(log, kind.strip(), question)]
         facts = log.facts()

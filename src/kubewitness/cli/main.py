@@ -193,9 +193,9 @@ def _dispatch(arguments: list[str]) -> int:
         case [name, *_]:
             from kubewitness.cli.parser import nearest
 
-            raise UserError(
-                f"there is no command {name!r}{nearest(name, COMMANDS)}\n  help: `{program()} --help` lists them"
-            )
+            below = {above: parser_of(above).commands() for above in ("policy", "apiserver", "keys")}
+            meant = nearest(name, COMMANDS, below)
+            raise UserError(f"there is no command {name!r}{meant}\n  help: `{program()} --help` lists them")
     raise AssertionError(arguments)
 
 

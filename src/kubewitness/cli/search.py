@@ -30,6 +30,9 @@ HELP = """Find requests by who, what, where, when and result.
 _WHOLE = ("jsonl", "json", "yaml")
 
 
+_SAYS = "table fits the terminal, wide cuts nothing, jsonl keeps exact bytes"
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add sources, filters, limits and output."""
     add_filter_arguments(parser)
@@ -41,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--show-sql", action="store_true", help="print the question as `sql` takes it, and do not ask it"
     )
-    add_output_arguments(parser).add_argument(
+    add_output_arguments(parser, says=_SAYS).add_argument(
         "--columns",
         metavar="A,B,...",
         help="show these: wire paths (objectRef.name), columns of `sql`, or time, user, object, from, ...",

@@ -118,7 +118,7 @@ def _hint(named: str) -> str:
 
     path = Path(named)
     try:
-        names = [entry.name for entry in path.parent.iterdir()]
+        names = [entry.name for entry in path.parent.iterdir() if entry.name != path.name]
     except OSError:
         return ""
     import difflib

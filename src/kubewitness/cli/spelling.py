@@ -1,4 +1,4 @@
-"""What is said when nothing was found and a flag names a verb or a resource that is nowhere: what was perhaps meant."""
+"""What is said when nothing was found and a verb or a resource is named that is nowhere: what was perhaps meant."""
 
 import argparse
 from collections.abc import Callable, Iterable, Iterator
@@ -7,11 +7,15 @@ from kubewitness.cli.filters import given
 from kubewitness.look.query.syntax_resources import PLURALS, plural
 
 # of objects; of URLs that are none; and in the log of an old version
-_VERBS = (
+VERBS = (
     *("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"),
     *("post", "put", "head", "options", "connect", "proxy"),
 )
 _RESOURCES = tuple(dict.fromkeys(PLURALS.values()))
+_SUBRESOURCES = (
+    *("exec", "attach", "portforward", "log", "proxy", "token", "status", "scale", "eviction", "binding"),
+    *("ephemeralcontainers", "resize", "approval", "finalize"),
+)
 
 
 def misspelt(args: argparse.Namespace, is_there: Callable[[str, str], bool]) -> Iterator[str]:
@@ -22,15 +26,17 @@ def misspelt(args: argparse.Namespace, is_there: Callable[[str, str], bool]) -> 
 
     flags = given(args)
     verbs = dict.fromkeys(value.lower() for value in _values(flags.get("verb", ())))
-    resources = (value.partition("/")[0].partition(".")[0] for value in _values(flags.get("resource", ())))
+    asked = _values((*flags.get("resource", ()), *([args.object] if "object" in args else [])))
+    resources = (value.partition("/")[0].partition(".")[0] for value in asked)
     names = dict.fromkeys(map(plural, resources))
     for noun, path, values, known in (
-        ("verb", "verb", verbs, _VERBS),
+        ("verb", "verb", verbs, VERBS),
         ("resource", "objectRef.resource", names, _RESOURCES),
     ):
         for value in values:
             if value and value not in known and not is_there(path, value):
-                near = difflib.get_close_matches(value, known, n=1)
+                near = [f"--subresource {value}"] if noun == "resource" and value in _SUBRESOURCES else []
+                near = near or difflib.get_close_matches(value, known, n=1)
                 yield f"nothing here has the {noun} '{value}'" + (f"; did you mean {near[0]}?" if near else "")
 
 

@@ -46,7 +46,7 @@ Span: TypeAlias = tuple[datetime, datetime] | None
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add sources and output."""
     add_source_arguments(parser)
-    add_output_arguments(parser, ("table", "json", "jsonl", "yaml"))
+    add_output_arguments(parser, ("table", "json", "jsonl", "yaml"), says="table fits the terminal")
 
 
 def run(args: argparse.Namespace) -> int:

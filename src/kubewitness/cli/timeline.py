@@ -59,7 +59,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add sources, filters, the bucket and output."""
     group = parser.add_argument_group("how much")
     group.add_argument("--bucket", type=_seconds, metavar="SECONDS", help="length of a bar (default: what fits)")
-    add_limit_argument(group, _USUAL_LIMIT)
+    add_limit_argument(group, _USUAL_LIMIT, "in a table")
+    parser.set_defaults(limit=None)
     add_filter_arguments(parser)
     add_source_arguments(parser)
     add_output_arguments(parser)
@@ -86,7 +87,8 @@ def run(args: argparse.Namespace) -> int:
             output.write("\n" if seconds else "")
         answer = log.query(select(COLUMNS))
         entries = merged(request_of(COLUMNS, row) for row in answer)
-        shown = _counting(itertools.islice(entries, args.limit or None) if is_screen else entries)
+        limit = _USUAL_LIMIT if args.limit is None and is_screen else args.limit
+        shown = _counting(itertools.islice(entries, limit or None))
         if is_screen:
             write_rows(((entry.request.received, entry.sentence) for entry in shown), _TABLE, args.output, output)
         else:

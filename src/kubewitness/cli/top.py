@@ -1,7 +1,8 @@
 """
 `kubewitness top`: count requests by any fields, or weigh the bytes they cost in the log.
 
-`--by user,verb,resource` groups; `bytes` among the names weighs and orders by bytes instead of by number.
+`--by user,verb,resource` groups; `bytes` among the names weighs and orders by bytes instead of by number. What is
+weighed is every Event, as each stage of a request takes its place in the log; what is counted, one for a request.
 """
 
 import argparse
@@ -11,7 +12,7 @@ from typing import Any
 
 from kubewitness.cli.answer import conclude, counted, say
 from kubewitness.cli.columns import field_column, field_of
-from kubewitness.cli.engine import Log, listed, open_log
+from kubewitness.cli.engine import Log, Stages, listed, open_log
 from kubewitness.cli.filters import add_filter_arguments, add_limit_argument
 from kubewitness.cli.progress import Progress
 from kubewitness.cli.render.choose import add_output_arguments, output_of, write_rows
@@ -23,7 +24,7 @@ HELP = """Count requests by any fields, or weigh the bytes they cost in the log.
 
   kubewitness top audit.log
   kubewitness top --by user --outcome denied audit.log
-  kubewitness top --by bytes,user,verb,resource --stages all audit.log"""
+  kubewitness top --by bytes,user,verb,resource audit.log"""
 
 _USUAL_GROUPS = "user,verb,resource"
 _BYTES = "bytes"
@@ -37,10 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--by",
         metavar="A,B,...",
         default=_USUAL_GROUPS,
-        help="fields to count by, and `bytes` to weigh (default: %(default)s)",
+        help="fields to count by, and `bytes` to weigh: then of all stages (default: %(default)s)",
     )
     add_limit_argument(group, _USUAL_LIMIT)
     add_filter_arguments(parser)
+    parser.set_defaults(stages=None)
     add_source_arguments(parser)
     add_output_arguments(parser)
 
@@ -51,7 +53,8 @@ def run(args: argparse.Namespace) -> int:
     weighs = _BYTES in names
     fields = [field_of(name) for name in names if name != _BYTES] or list(map(field_of, _USUAL_GROUPS.split(",")))
     columns = [field.column for field in fields]
-    with open_log(args) as log, Progress("reading", log.fraction) as progress:
+    stages: Stages = args.stages or ("all" if weighs else "latest")
+    with open_log(args, stages=stages) as log, Progress("reading", log.fraction) as progress:
         rows = _weighed(log, columns) if weighs else _counted(log, columns)
         progress.stop()
         measures = len(rows[0]) - len(fields) if rows else 1
@@ -59,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         shown = rows[: args.limit or None]
         write_rows(
             [(*row[:measures], _share(row[measures - 1], total), *row[measures:]) for row in shown],
-            [*_measures(weighs=weighs), *map(_column, fields)],
+            [*_measures(stages, weighs=weighs), *map(_column, fields)],
             args.output,
             output_of(args),
         )
@@ -94,8 +97,9 @@ def _weighed(log: Log, columns: Sequence[str]) -> list[tuple[Any, ...]]:
     return sorted(found, key=lambda row: (-row[1], *map(str, row[2:])))
 
 
-def _measures(*, weighs: bool) -> list[Column]:
-    names = ["requests", _BYTES, "share"] if weighs else ["requests", "share"]
+def _measures(stages: Stages, *, weighs: bool) -> list[Column]:
+    things = "events" if stages == "all" else "requests"
+    names = [things, _BYTES, "share"] if weighs else [things, "share"]
     return [Column(name.upper(), name, Shrink.NEVER, is_right=True) for name in names]
 
 

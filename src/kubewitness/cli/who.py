@@ -23,7 +23,7 @@ from kubewitness.cli.render.output import Output
 from kubewitness.cli.render.printable import printable
 from kubewitness.cli.render.values import Column, Shrink, command_text
 from kubewitness.cli.request import Request, did, from_where, what
-from kubewitness.cli.sources import add_source_arguments
+from kubewitness.cli.sources import STDIN, add_source_arguments
 
 if TYPE_CHECKING:
     from kubewitness.look.investigate.visibility import Visible
@@ -62,7 +62,8 @@ def run(args: argparse.Namespace) -> int:
 
     question = Question(args.question)
     target = target_of(args)
-    visible = _visibility(args.policy, question, target) if args.policy else []
+    users = _users_asked_for(args)
+    visible = _visibility(args.policy, question, target, users) if args.policy else []
     with open_log(args, narrowed=candidates(question, target)) as log, Progress("reading", log.fraction) as progress:
         findings = list(_judged(progress.until_first(_placed(log)), question, target))
         known = [found for found in findings if found[0].certainty is not Certainty.UNKNOWN]
@@ -84,7 +85,10 @@ def target_of(args: argparse.Namespace) -> "Target":
     from kubewitness.look.investigate.who import Target
     from kubewitness.look.query.syntax_resources import plural
 
-    kind, _, name = args.object.partition("/")
+    kind, slash, name = args.object.partition("/")
+    first = args.sources[0] if args.sources else STDIN
+    if not slash and first != STDIN and not {".", "/"} & set(first) and not Path(first).exists():
+        raise UserError(f"{first}: no such file or directory; the name of an object follows a slash: {kind}/{first}")
     if not kind or "/" in name:
         raise UserError(f"{args.object!r} is not KIND or KIND/NAME, as in pods/web; exec and the like are questions")
     if args.question != "listed" and args.object.endswith("/"):
@@ -228,7 +232,15 @@ def _grouped(findings: Iterable["Finding"]) -> list[list["Finding"]]:
     return list(groups.values())
 
 
-def _visibility(path: str, question: "Question", target: "Target") -> list["Visible"]:
+def _users_asked_for(args: argparse.Namespace) -> list[str]:
+    """Give the users that --user names, nothing where it leaves open who else."""
+    from kubewitness.look.query.syntax import split_values
+
+    users, excluded = split_values("--user", args.user or ())
+    return [] if excluded or any(sign in name for name in users for sign in "*?\\") else users
+
+
+def _visibility(path: str, question: "Question", target: "Target", users: Sequence[str]) -> list["Visible"]:
     from kubewitness.look.investigate.visibility import visibility
     from kubewitness.policy.evaluate import evaluate
     from kubewitness.policy.load import PolicyError, load
@@ -239,7 +251,7 @@ def _visibility(path: str, question: "Question", target: "Target") -> list["Visi
         raise UserError(f"{path}: {error.strerror}") from error
     except PolicyError as error:
         raise UserError(f"{path}: the server would refuse this policy: {error}") from error
-    return visibility(policy, question, target, evaluate)
+    return visibility(policy, question, target, evaluate, users)
 
 
 def _conclude(
@@ -250,7 +262,8 @@ def _conclude(
     if args.policy:
         for line in _policy_lines(visible, target, args.policy):
             say(line)
-        if any(one.is_for_everybody_else and not one.is_recorded for one in visible):
+        is_asked_for = bool(_users_asked_for(args))
+        if any(not one.is_recorded and not one.groups and (is_asked_for or not one.users) for one in visible):
             code = ExitCode.INCOMPLETE
     elif not found:
         say("whether the policy in force records such requests is not known; --policy FILE tells")

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kubewitness.emit.backends.rotate import RotatingFile, compress
@@ -212,7 +212,28 @@ def test_what_is_no_event(log: Path) -> None:
     assert reader.poll() == []
 
 
+@pytest.mark.parametrize("is_restarted", [False, True])
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_logs_begin_alike(log: Path, is_restarted: bool, is_packed: bool) -> None:
+    """A file of which less is there than tells logs apart is not taken for an older one that was packed."""
+    reader = Reader(log)
+    _append(log, _line(1))
+    reader.poll()
+    _rotate(log, 10, is_packed=True)
+    _append(log, _line(2)[:30])
+    os.utime(log, (1_767_225_615, 1_767_225_615))
+    assert reader.poll() == []
+    if is_restarted:
+        reader.restart()
+    _rotate(log, 20, is_packed=is_packed)
+    _append(log, _line(3))
+    reader.poll()
+    reader.close()
+    assert (reader.lines, len(reader.damage), reader.alerts) == ([_line(1), _line(3)], 1, [])
+
+
 @settings(max_examples=60, deadline=None)
+@example(steps=["write", "rotate", "pack", "half", "poll", "restart"])
 @given(steps=st.lists(st.sampled_from(["write", "half", "poll", "restart", "rotate", "pack", "big"]), max_size=40))
 def test_every_line_once(tmp_path_factory: pytest.TempPathFactory, steps: list[str]) -> None:
     """Whatever comes between: each line is given once, in order."""
@@ -229,6 +250,7 @@ def test_every_line_once(tmp_path_factory: pytest.TempPathFactory, steps: list[s
             if step == "half":
                 line, rest = line[:30], line[30:]
             _append(log, line)
+            os.utime(log, (1_767_225_600 + clock, 1_767_225_600.5 + clock))
         elif step == "poll":
             reader.poll()
         elif step == "restart":

@@ -23,9 +23,9 @@ def plain(policy, attributes):
     return Decision(Level.NONE, frozenset(policy.omit_stages), False, None)
 
 
-def see(rules, question, target=SECRET, **kwargs):
+def see(rules, question, target=SECRET, users=(), **kwargs):
     """Levels by verb, users and groups."""
-    found = visibility(Policy(tuple(rules), **kwargs), Question(question), target, plain)
+    found = visibility(Policy(tuple(rules), **kwargs), Question(question), target, plain, users)
     return [(v.verb, v.users or v.groups, v.level.value, v.rule_index, v.is_recorded) for v in found]
 
 
@@ -49,6 +49,48 @@ def test_rules_for_some_users_are_told_apart():
         ("update", (), "Metadata", 1, True),
         ("patch", ("system:kube-scheduler",), "None", 0, False),
         ("patch", (), "Metadata", 1, True),
+    ]
+
+
+def test_a_name_with_a_star_is_nobody():
+    """There is no globbing, so such a rule decides nothing, for users or for groups."""
+    rules = [
+        PolicyRule(Level.NONE, users=("system:serviceaccount:kube-system:*",)),
+        PolicyRule(Level.NONE, users=("jane", "system:node:*")),
+        PolicyRule(Level.NONE, users=("jane",), user_groups=("*",)),
+        PolicyRule(Level.METADATA),
+    ]
+    assert see(rules, "deleted")[:2] == [
+        ("delete", ("jane",), "None", 1, False),
+        ("delete", (), "Metadata", 3, True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("users", "seen"),
+    [
+        (["eve"], [("list", (), "Metadata", 2, True)]),
+        (["jane"], [("list", ("jane",), "None", 0, False)]),
+        (["jane", "joe"], [("list", ("jane",), "None", 0, False), ("list", ("joe",), "Request", 1, True)]),
+        (["jane", "eve"], [("list", ("jane",), "None", 0, False), ("list", (), "Metadata", 2, True)]),
+    ],
+)
+def test_of_users_asked_for_only_their_rules_are_told(users, seen):
+    """Rules that name others are passed over, and a rule that names all who are left is the last."""
+    rules = [
+        PolicyRule(Level.NONE, users=("jane", "scheduler")),
+        PolicyRule(Level.REQUEST, users=("joe", "jane")),
+        PolicyRule(Level.METADATA),
+    ]
+    assert [one for one in see(rules, "listed", users=users) if one[0] == "list"] == seen
+
+
+def test_a_rule_for_a_group_leaves_open_whether_the_user_is_in_it():
+    """Both it and what comes after it may decide."""
+    rules = [PolicyRule(Level.NONE, users=("jane",), user_groups=("staff",)), PolicyRule(Level.METADATA)]
+    assert see(rules, "listed", users=["jane"])[:2] == [
+        ("list", ("jane",), "None", 0, False),
+        ("list", (), "Metadata", 1, True),
     ]
 
 

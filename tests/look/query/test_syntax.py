@@ -62,6 +62,8 @@ def answer(flags: dict[str, list[str]], happened: Event | None = None) -> bool |
         ("sa", "ci/deployer", True),
         ("sa", "*/deployer", True),
         ("sa", "ci/*", True),
+        ("sa", "system:serviceaccount:ci:deployer", True),
+        ("sa", "system:serviceaccount:ci:other", False),
         ("sa", "default/deployer", False),
         ("actor-kind", "serviceaccount", True),
         ("actor-kind", "ServiceAccount", True),

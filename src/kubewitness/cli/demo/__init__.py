@@ -78,7 +78,9 @@ STEPS: tuple[Step, ...] = (
         ExitCode.OK,
     ),
     Step(
-        "What else did `attacker` change? One row a request. ACTION says what was done, whatever the verb.",
+        "What else did `attacker` change? A row is a request; 52 deleted `events` are left out. ACTION says what was "
+        "done, whatever the verb: `bind` grants a role, `token` issues a credential, `debug` puts a container into a "
+        "running pod.",
         f"search --user attacker --outcome allowed --verb '!get,!list' --resource '!events,!self*' {LOG}",
         ExitCode.OK,
     ),
@@ -88,7 +90,7 @@ STEPS: tuple[Step, ...] = (
         ExitCode.OK,
     ),
     Step(
-        "Who was refused, and how often?",
+        "Who was refused, and how often? `-` had no valid credentials, so nobody knows a name.",
         f"top --by user --outcome denied {LOG}",
         ExitCode.OK,
     ),
@@ -99,7 +101,7 @@ STEPS: tuple[Step, ...] = (
         ExitCode.INCOMPLETE,
     ),
     Step(
-        "What fills the log?",
+        "What fills the log? Weighed are events, up to three for each request.",
         f"top --by bytes --limit 5 {LOG}",
         ExitCode.OK,
     ),
@@ -117,13 +119,14 @@ STEPS: tuple[Step, ...] = (
     ),
     Step(
         "The server is told to stop, and signs a last head. Is what it holds what it signed? Every Event is hashed "
-        "again.",
+        "again. `main` is the log of the cluster, `_operator` what was done to the server itself.",
         "verify --data store",
         ExitCode.OK,
         "stop",
     ),
     Step(
-        "Somebody with access to the disk puts the blame on another user, and knows how to mend checksums.",
+        "Somebody with access to the disk puts the blame on another user, and knows how to mend checksums. What was "
+        "signed cannot be mended: the findings name the Event.",
         "verify --data edited --keys store.keys",
         ExitCode.INTEGRITY,
         "edit",

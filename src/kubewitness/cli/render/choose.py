@@ -19,7 +19,7 @@ FORMATS = ("table", "wide", "jsonl", "json", "yaml", "csv")
 _COLOURS = ("auto", "always", "never")
 
 
-_SAYS = "table fits the terminal, wide cuts nothing, jsonl keeps exact bytes"
+_SAYS = "table fits the terminal, wide cuts nothing"
 
 
 def add_output_arguments(

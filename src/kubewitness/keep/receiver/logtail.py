@@ -24,7 +24,8 @@ from kubewitness.event.split import Splitter
 
 HEAD_BYTES = 512
 _CHUNK_BYTES = 1 << 20
-_SLACK_US = 2_000_000  # between the last byte of a file and the time in the name that rotation gives it
+# between the last byte of a file and the time in the name that rotation gives it: by two clocks, and by one
+_SLACK_US, _TICK_US = 2_000_000, 20_000
 
 
 class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -108,10 +109,9 @@ class LogTail:
         names = self._names()
         state = self._resume
         if state is not None:
-            for name in names:
-                opened = self._open(name, state)
-                if opened is not None:
-                    return opened
+            opened = self._reopen(names, state)
+            if opened is not None:
+                return opened
             if not names:
                 return None
             self._alert(
@@ -124,11 +124,28 @@ class LogTail:
                 return opened
         return None
 
-    def _later(self, names: list[str], changed_us: int) -> list[str]:
+    def _reopen(self, names: list[str], state: State) -> "_Open | None":
+        """Find the file that was being read, which may have been packed meanwhile."""
+        for name in self._alike(names, state):
+            opened = self._open(name, state)
+            if opened is not None:
+                return opened
+        return None
+
+    def _alike(self, names: list[str], state: State) -> list[str]:
+        """Give those names that a file may have that begins with the head of `state`.
+
+        All logs begin with the same bytes, and a deleted file's inode is used again: a head too short to hold an
+        auditID tells nothing, and the file is known by what it follows.
+        """
+        is_telling = state.offset or state.head_bytes == HEAD_BYTES
+        return names if is_telling else self._later(names, state.changed_us, _TICK_US)
+
+    def _later(self, names: list[str], changed_us: int, slack_us: int = _SLACK_US) -> list[str]:
         """Give those files that were begun after another was last written to."""
         base = self.path.name
         rotated = {name: logfiles.parse(name, base) for name in names}
-        return [name for name, found in rotated.items() if found is None or found.rotated_us >= changed_us - _SLACK_US]
+        return [name for name, found in rotated.items() if found is None or found.rotated_us >= changed_us - slack_us]
 
     def _successor(self, current: "_Open") -> str | None:
         """Give the file that comes after this one; None while this one is being written to."""
@@ -140,31 +157,35 @@ class LogTail:
         if live is not None and (live.st_dev, live.st_ino) == current.ident:
             self._is_deleted = False
             return None
+        names = self._names()
+        name = None if self._is_deleted else self._name_of(names, current)
+        if name is not None:
+            return next(iter(names[names.index(name) + 1 :]), None)
         if found.st_nlink == 0 and live is None:
             if not self._is_deleted:
                 self._is_deleted = True
                 self._alert(f"{self.path} was deleted while it is being written to: it is read on while it is open")
             return None
-        names = self._names()
-        for at, name in enumerate(names):
-            if self._is_same(name, current):
-                return names[at + 1] if at + 1 < len(names) else None
         later = self._later(names, found.st_mtime_ns // 1000)
         if later and not self._is_deleted:
             self._alert(f"another file was put in the place of {self.path}: the old one was read to its end")
         return later[0] if later else None
 
-    def _is_same(self, name: str, current: "_Open") -> bool:
-        """Whether this is the file that is open, perhaps packed meanwhile."""
-        path = self.path.parent / name
-        with suppress(OSError):
-            found = path.stat()
-            if (found.st_dev, found.st_ino) == current.ident:
-                return True
-            if name != self.path.name and _compression(path) is not Compression.NONE:
-                head = _unpacked_head(path, current.head_bytes)
-                return bool(head) and self._fingerprint(head) == current.head
-        return False
+    def _name_of(self, names: list[str], current: "_Open") -> str | None:
+        """Give the name that the file that is open has now, perhaps as a packed copy; None if it has none."""
+        for name in names:
+            with suppress(OSError):
+                found = (self.path.parent / name).stat()
+                if (found.st_dev, found.st_ino) == current.ident:
+                    return name
+        for name in self._alike(names, current.state()):
+            path = self.path.parent / name
+            with suppress(OSError):
+                if name != self.path.name and _compression(path) is not Compression.NONE:
+                    head = _unpacked_head(path, current.head_bytes)
+                    if head and self._fingerprint(head) == current.head:
+                        return name
+        return None
 
     def _open(self, name: str, state: State | None = None) -> "_Open | None":
         """Open a file, to go on in it if it is the one that `state` is about; else None."""
@@ -195,14 +216,21 @@ class LogTail:
             if not head or self._fingerprint(head) != state.head:
                 return None
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        return _Open(str(self.path), self._fingerprint, fd, path, state)
+        found = logfiles.parse(path.name, self.path.name)
+        return _Open(str(self.path), self._fingerprint, fd, path, state, found.rotated_us if found else None)
 
 
 class _Open:
     """One file of a log, open."""
 
     def __init__(
-        self, name: str, fingerprint: Callable[[bytes], str], fd: int, packed: Path | None, state: State | None
+        self,
+        name: str,
+        fingerprint: Callable[[bytes], str],
+        fd: int,
+        packed: Path | None,
+        state: State | None,
+        rotated_us: int | None = None,
     ) -> None:
         self._name = name
         self._fingerprint = fingerprint
@@ -215,7 +243,7 @@ class _Open:
         self.head_bytes = state.head_bytes if state else 0
         found = os.fstat(fd)
         self.ident = (found.st_dev, found.st_ino)
-        self._changed_us = found.st_mtime_ns // 1000
+        self._changed_us = found.st_mtime_ns // 1000 if rotated_us is None else rotated_us
 
     def stat(self) -> os.stat_result:
         return os.fstat(self._fd)

@@ -5,8 +5,11 @@ Every question reads `events` (all stages) and gives rows of `first, last, sourc
 is not guessed: a quiet source may have had nothing to say, so silence counts only beyond a length that the user names.
 """
 
+# ruff: noqa: S608 - writing SQL is what this module is for; numbers and names of our own go into it
 from dataclasses import dataclass
 from datetime import datetime
+
+from kubewitness.event.fields import FIELDS
 
 OPERATOR_KINDS = ("start", "stop", "refuse", "resume")
 
@@ -23,21 +26,31 @@ class Gap:
     what: str
 
 
+_SUFFIX = r"(\.(?:log|json|jsonl|ndjson))"
+_DATE = r"\d{4}-?\d{2}-?\d{2}(?:[T_-][\d:.-]*\d)?Z?"
+_LOG = f"""regexp_replace(regexp_replace(regexp_replace(source,
+       '\\.(gz|zst|zstd)$', ''), '{_SUFFIX}[.-]\\d[\\d.:TZ_-]*$', '\\1'), '[-_.]?{_DATE}{_SUFFIX}$', '\\1')"""
+"""The log that a rotated file was, by its name: audit-2026-11-23T03-11-14.360.log.gz and audit.log.1 were audit.log."""
+
+
 def silence(seconds: int) -> str:
-    """Ask for stretches of a source without any Event, longer than this; one that goes on to the end counts too."""
+    """Ask for stretches of a source without any Event, longer than this; one that goes on to the end counts too.
+
+    The rotated files of a log are one source.
+    """
     return f"""
 WITH seen AS (
-    SELECT coalesce(cluster, '') AS cluster, source, coalesce(stage_time, received) AS moment FROM events
+    SELECT coalesce(cluster, '') AS cluster, source, {_LOG} AS log, coalesce(stage_time, received) AS moment FROM events
 ), ends AS (SELECT max(moment) AS latest FROM seen),
 steps AS (
     SELECT source, moment,
-           coalesce(lead(moment) OVER (PARTITION BY cluster, source ORDER BY moment),
+           coalesce(lead(moment) OVER (PARTITION BY cluster, log ORDER BY moment),
                     (SELECT latest FROM ends)) AS following
     FROM seen WHERE moment IS NOT NULL
 )
 SELECT moment AS first, following AS last, source, NULL AS count,
        'nothing for ' || (epoch(following - moment))::BIGINT || ' s' AS what
-FROM steps WHERE following - moment > INTERVAL {int(seconds)} SECOND ORDER BY 1"""  # noqa: S608 - a number
+FROM steps WHERE following - moment > INTERVAL {int(seconds)} SECOND ORDER BY 1"""
 
 
 UNFINISHED = """
@@ -75,14 +88,27 @@ WHERE NOT is_announced AND is_refused IS NOT TRUE
 GROUP BY door ORDER BY 1"""
 """Answers without their RequestReceived, among kinds of requests that have theirs as a rule."""
 
-REUSED = """
-SELECT min(coalesce(stage_time, received)) AS first, max(coalesce(stage_time, received)) AS last,
-       any_value(source) AS source, count(*) AS count,
+
+def reused(*, is_store: bool) -> str:
+    """Ask for auditIDs that stand for more than one thing: chosen by a client, or altered copies.
+
+    A store has every Event once; among files, copies with the same members are one content.
+    """
+    moment = "coalesce(stage_time, received)"
+    contents = f"SELECT cluster, audit_id, stage, source, {moment} AS first, {moment} AS last, 1 AS copies FROM events"
+    if not is_store:
+        members = ", ".join(field.column for field in FIELDS if not field.is_derived and field.column != "kind")
+        contents = f"""
+    SELECT cluster, audit_id, stage, any_value(source) AS source, min({moment}) AS first, max({moment}) AS last,
+           count(*) AS copies
+    FROM events GROUP BY cluster, audit_id, stage, hash({members})"""
+    return f"""
+SELECT min(first) AS first, max(last) AS last, any_value(source) AS source, sum(copies)::BIGINT AS count,
        'auditID ' || audit_id || ' at ' || stage || ' has ' || count(*) || ' different contents' AS what
-FROM events WHERE audit_id IS NOT NULL AND stage IS NOT NULL
+FROM ({contents}) WHERE audit_id IS NOT NULL AND stage IS NOT NULL
 GROUP BY cluster, audit_id, stage
 HAVING count(*) > 1 ORDER BY 1"""
-"""auditIDs that stand for more than one thing: chosen by a client, or altered copies."""
+
 
 BACKWARDS = """
 SELECT min(received) AS first, max(received) AS last, source, count(*) AS count,
@@ -118,7 +144,7 @@ WITH numbered AS (
 SELECT moment AS first, earlier AS last, source, NULL AS count,
        'written after what is dated ' || (epoch(earlier - moment))::BIGINT
        || ' s later: the clock was set back, or files are out of order' AS what
-FROM steps WHERE earlier - moment > INTERVAL {int(seconds)} SECOND ORDER BY 1"""  # noqa: S608 - a number
+FROM steps WHERE earlier - moment > INTERVAL {int(seconds)} SECOND ORDER BY 1"""
 
 
 DOWN = """

@@ -3,10 +3,11 @@ Tell whether a policy could have recorded the answer at all: which requests, by 
 
 An empty answer means "nobody" only where the policy records the requests in question. For each kind of request
 that would answer, the rules are read in order with the user left open: a rule that names users or groups decides
-for those, the first that does not decides for everybody else.
+for those, the first that does not decides for everybody else. Where the question is about some users alone, rules
+that name others are passed over; nobody has a name with a `*` in it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from kubewitness.event.types import Level, Stage
@@ -42,11 +43,6 @@ class Visible:
         kept = set(_LAST_STAGES[:-1]) - self.omit_stages
         return self.level is not Level.NONE and bool(kept)
 
-    @property
-    def is_for_everybody_else(self) -> bool:
-        """Tell whether this speaks of all users that no earlier rule named."""
-        return not self.users and not self.groups
-
 
 def requests_that_answer(question: Question, target: Target) -> tuple[tuple[str, str], ...]:
     """Give the (verb, subresource) of every request that would answer the question."""
@@ -68,8 +64,11 @@ def requests_that_answer(question: Question, target: Target) -> tuple[tuple[str,
             return tuple(dict.fromkeys((*_CREATE, *_READ, *deletes)))
 
 
-def visibility(policy: Policy, question: Question, target: Target, evaluate: Evaluate) -> list[Visible]:
-    """Read the policy for every request that would answer; `evaluate` is the policy room's."""
+def visibility(
+    policy: Policy, question: Question, target: Target, evaluate: Evaluate, users: Iterable[str] = ()
+) -> list[Visible]:
+    """Read the policy for every request that would answer, of these users if any; `evaluate` is the policy room's."""
+    asked = frozenset(users)
     found: list[Visible] = []
     for verb, subresource in requests_that_answer(question, target):
         is_named = subresource or verb not in _NAMELESS
@@ -82,25 +81,26 @@ def visibility(policy: Policy, question: Question, target: Target, evaluate: Eva
             name=(target.name or "") if is_named else "",
             resource_request=True,
         )
-        found.extend(_read_rules(policy, attributes, evaluate))
+        found.extend(_read_rules(policy, attributes, evaluate, asked))
     return found
 
 
-def _read_rules(policy: Policy, attributes: Attributes, evaluate: Evaluate) -> Iterator[Visible]:
+def _read_rules(policy: Policy, attributes: Attributes, evaluate: Evaluate, asked: frozenset[str]) -> Iterator[Visible]:
+    left = asked
     for index, rule in enumerate(policy.rules):
         decision = evaluate(replace(policy, rules=(_for_anybody(rule),)), attributes)
-        if decision.rule_index is None:
+        users, groups = (tuple(name for name in names if "*" not in name) for names in (rule.users, rule.user_groups))
+        if asked:
+            users = tuple(name for name in users if name in left)
+        is_for_nobody = (rule.users and not users) or (rule.user_groups and not groups)
+        if decision.rule_index is None or is_for_nobody:
             continue
         yield Visible(
-            attributes.verb,
-            attributes.subresource,
-            decision.level,
-            index,
-            rule.users,
-            rule.user_groups,
-            decision.omit_stages,
+            attributes.verb, attributes.subresource, decision.level, index, users, groups, decision.omit_stages
         )
-        if not rule.users and not rule.user_groups:
+        if not groups:
+            left -= set(users)
+        if not groups and (not users or (asked and not left)):
             return
     yield Visible(attributes.verb, attributes.subresource, Level.NONE, None)
 

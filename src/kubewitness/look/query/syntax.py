@@ -175,11 +175,16 @@ def present(value: Expr) -> Expr:
     return test(Case(((Not(IsNull(value)), TRUE),), NULL))
 
 
+_ACCOUNT = "system:serviceaccount:"
+
+
 def _service_account(flag: str, value: str) -> Expr:
+    if value.startswith(_ACCOUNT):  # as the log writes it
+        value = value.removeprefix(_ACCOUNT).replace(":", "/", 1)
     namespace, slash, name = value.partition("/")
     if not slash or not namespace or not name or "/" in name:
         raise FlagError(f"{flag} {value}: a service account is NAMESPACE/NAME, such as ci/deployer or '*/deployer'")
-    return test(glob(Ref("user.username"), f"system:serviceaccount:{namespace}:{name}"))
+    return test(glob(Ref("user.username"), f"{_ACCOUNT}{namespace}:{name}"))
 
 
 def _verb(flag: str, value: str) -> Expr:
