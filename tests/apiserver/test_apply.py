@@ -13,7 +13,7 @@ from kubewitness.apiserver.distros import DISTROS
 from kubewitness.apiserver.enable import plan
 from kubewitness.apiserver.plan import PlanError
 
-from .trees import WANTED, contents, machine
+from .trees import NAMES, WANTED, contents, machine
 
 MANIFEST = DISTROS["kubeadm"].config
 
@@ -102,6 +102,24 @@ def test_one_run_is_rolled_back(root):
     roll_back(apply(planned, root), root)
     assert contents(root.root) == first
     assert not root.at("/var/log/kubernetes/audit").exists()
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("how", ["undo", "roll back", "refuse"])
+def test_no_directory_is_left_behind(how, name, tmp_path):
+    """Directories that were made for the files, or to keep copies, go with them; also when nothing was done."""
+    root = machine(name, tmp_path)
+    (tmp_path / "var" / "lib").mkdir(parents=True, exist_ok=True)
+    before = sorted(tmp_path.rglob("*"))
+    planned = plan(name, WANTED, root)
+    if how == "refuse":
+        odd = [dataclasses.replace(file, before=b"otherwise") for file in planned.files]
+        with pytest.raises(PlanError, match="changed while this ran"):
+            apply(dataclasses.replace(planned, files=tuple(odd)), root)
+    else:
+        applied = apply(planned, root)
+        undo(name, root) if how == "undo" else roll_back(applied, root)
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_undo_after_a_crash_in_the_second_run(root, monkeypatch):

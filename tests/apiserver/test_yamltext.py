@@ -53,6 +53,16 @@ def test_empty_places_are_filled_in_block_style():
     assert replace(read("a:   # why\nb: 1\n"), ("a",), ["x"]).data() == {"a": ["x"], "b": "1"}
 
 
+@pytest.mark.parametrize("behind", ["---\n", "---", "--- # end\n\n", "...\n---\n", "---\n---\n# nothing\n"])
+def test_an_empty_document_may_follow(behind):
+    """The kubelet reads the first document; what is appended to it stands before the line that ends it."""
+    new = append(read("a:\n- b\n" + behind), ("a",), "c")
+    assert new.text == "a:\n- b\n- c\n" + behind
+    with pytest.raises(EditError, match="a second document begins here") as refused:
+        read("a: b\n---\n---\nc: d\n")
+    assert refused.value.line == 4
+
+
 def test_flow_style_stays_flow_style():
     """JSON stays JSON."""
     old = '{"spec": {"command": ["kube-apiserver"], "volumes": []}}'

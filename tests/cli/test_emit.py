@@ -133,6 +133,22 @@ def test_a_line_that_is_no_request_stops_none_after_it(
     ]
 
 
+def test_a_file_that_cannot_be_read_stops_none_after_it(
+    policy: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It is told and counted; the answer is not complete."""
+    requests, missing = tmp_path / "r.jsonl", tmp_path / "missing.jsonl"
+    requests.write_text(DELETE)
+    assert main(["emit", policy, str(requests), str(missing), str(tmp_path), str(requests)]) == 4
+    out, err = capfd.readouterr()
+    assert len(out.splitlines()) == 4
+    assert err.splitlines()[1:] == [
+        f"{missing}: cannot be read: No such file or directory",
+        f"{tmp_path}: cannot be read: Is a directory",
+        "2 requests (RequestResponse 2), 4 events, 0 lost, 0 refused; 2 files were not read",
+    ]
+
+
 def test_a_wrong_kubeconfig_is_named_with_its_field(
     policy: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

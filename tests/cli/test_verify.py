@@ -232,6 +232,9 @@ def test_key_is_a_text_or_a_file(run, data, tmp_path):
     assert run("verify", "--data", str(data), "--key", other).code == 3
     assert run("verify", "--data", str(data), "--key", key[:-3]).code == 2
     assert run("verify", "--data", str(data), "--key", __file__).code == 2
+    forgotten = run("verify", "--data", str(data), "--key", "prod.vkey")
+    assert forgotten.code == 2
+    assert "and there is no file of that name" in forgotten.err
 
 
 def test_wrong_usage(run, data, tmp_path):

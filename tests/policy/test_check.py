@@ -104,6 +104,38 @@ EXAMPLES = [
     ),
     ("KW209", "- {level: None, resources: [{resources: ['pod*']}]}", 4, 42, "matches nothing", "list the resources"),
     (
+        "KW209",
+        "- {level: None, resources: [{group: core, resources: [secrets]}]}",
+        4,
+        55,
+        "no resource of group core",
+        'belong to group: ""',
+    ),
+    (
+        "KW209",
+        "- {level: None, resources: [{group: v1}]}",
+        4,
+        37,
+        'of group "v1"',
+        'write group: "", which is the core',
+    ),
+    (
+        "KW209",
+        "- {level: None, resources: [{group: rbac, resources: ['*']}]}",
+        4,
+        37,
+        'of group "rbac"',
+        'write group: "rbac.authorization.k8s.io"',
+    ),
+    (
+        "KW209",
+        "- {level: None, resources: [{group: widgets, resources: [wheels]}]}",
+        4,
+        58,
+        "no resource wheels",
+        "have a dot in their names",
+    ),
+    (
         "KW210",
         "- {level: None, verbs: [create], resources: [{resources: [pods], resourceNames: [a]}]}",
         4,
@@ -415,6 +447,21 @@ def test_refused_files(text, code, line, path):
     (finding,) = check(text).findings
     assert (finding.code, finding.line, finding.path) == (code, line, path)
     assert check(text).server_error.endswith(finding.message)
+
+
+@pytest.mark.parametrize(
+    ("rules", "help_"),
+    [
+        ("- {level: None, resources: [secrets]}\n", '- {group: "", resources: [secrets]}'),
+        ("- Metadata\n", "- level: Metadata"),
+        ("- {level: None, verbs: get}\n", "write a list"),
+    ],
+)
+def test_a_value_of_another_kind_is_shown_right(rules, help_):
+    """The help is what to write there, not that it is wrong."""
+    (finding,) = check(HEAD + rules).findings
+    assert finding.code == "KW102"
+    assert help_ in finding.help
 
 
 def test_every_code_has_an_example():

@@ -17,6 +17,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 import msgspec
@@ -25,7 +26,8 @@ from kubewitness.apiserver.plan import NewDirectory, NewFile, Plan, PlanError
 from kubewitness.apiserver.setup import uid_of
 
 _STATE_FILE = "state.json"
-_STATE = "var/lib/kubewitness-apiserver"
+_STATE = "kubewitness-apiserver"
+_HOLDER = "var/lib"
 # where the root is a person's own directory: beside the files that are handed to a tool
 _OWN_STATE = ".kubewitness/enable"
 _OWN = ("kind", "talos", "minikube")
@@ -103,10 +105,10 @@ def apply(plan: Plan, root: Root) -> Applied:
         for file in plan.changed:
             if root.read(file.path) != file.before:
                 raise PlanError("changed while this ran: run it again", file.path)
-        made = [path for directory in plan.directories for path in _make(root, directory)]
+        above = [NewDirectory(str(Path(file.path).parent), 0o755) for file in plan.changed]
+        made = [path for directory in (*plan.directories, *above) for path in _make(root, directory)]
         state = msgspec.structs.replace(state, directories=[*state.directories, *made])
         for file in plan.changed:
-            _make(root, NewDirectory(str(Path(file.path).parent), 0o755))
             state = _keep(place, state, file, root)
         _save(place, state)  # before anything is changed: undo after a crash finds every copy
         for file in plan.changed:
@@ -169,18 +171,21 @@ def undo(distro: str, root: Root) -> list[str]:
         for kept in state.files:
             if kept.copy:
                 (place / kept.copy).unlink()
-        with suppress(OSError):
-            place.rmdir()
     return [kept.path for kept in state.files]
 
 
 def _place(root: Root, distro: str) -> Path:
-    return root.root / (_OWN_STATE if distro in _OWN else _STATE) / distro
+    return _holder(root, distro) / (_OWN_STATE if distro in _OWN else _STATE) / distro
+
+
+def _holder(root: Root, distro: str) -> Path:
+    """Give the directory in which ours lies, which is not ours."""
+    return root.root if distro in _OWN else root.root / _HOLDER
 
 
 @contextmanager
 def _state(root: Root, distro: str) -> Iterator[Path]:
-    """Hold the directory of this distribution's state, locked."""
+    """Hold the directory of this distribution's state, locked; empty in the end, it goes with those above it."""
     place = _place(root, distro)
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
     place.chmod(0o700)
@@ -190,7 +195,12 @@ def _state(root: Root, distro: str) -> Iterator[Path]:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as exc:
             raise PlanError("another `apiserver enable` is at work on this machine") from exc
-        yield place
+        try:
+            yield place
+        finally:
+            with suppress(OSError):  # something is kept there
+                for directory in takewhile(_holder(root, distro).__ne__, (place, *place.parents)):
+                    directory.rmdir()
     finally:
         os.close(fd)
 

@@ -7,7 +7,7 @@ written anew. Each change is proved before it is given: the new text is read aga
 one held, plus the change. What cannot be read or changed so is refused with its line.
 
 YAML 1.1 as PyYAML reads it. Not taken: anchors, aliases and tags (a change would mean two places), tabs, names given
-twice, several documents in one file.
+twice, several documents in one file (empty ones may follow).
 """
 
 import functools
@@ -96,10 +96,11 @@ class Document:
 
 
 def read(data: bytes | str) -> Document:
-    """Read a file of one document. Raises EditError for what is not understood."""
+    """Read a file of one document; empty ones may follow. Raises EditError for what is not understood."""
     documents = read_all(data)
-    if len(documents) > 1:
-        line = documents[1].root.start_mark.line + 1
+    more = [document for document in documents[1:] if not is_null(document.root)]
+    if more:
+        line = more[0].root.start_mark.line + 1
         raise EditError("a second document begins here: one a file can be changed", line)
     return documents[0]
 

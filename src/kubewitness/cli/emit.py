@@ -5,8 +5,9 @@ import codecs
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from kubewitness._kit import lazy
 from kubewitness.cli.errors import ExitCode, UserError
@@ -98,9 +99,9 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"{exc}{_where(exc)}") from exc
     sources = [*args.requests, *(args.sources or ())] or ["-"]
     with auditing:
-        requests, refused, strange = _emit(auditing, sources, teller)
+        count = _emit(auditing, sources, teller)
     teller.check()
-    return _conclude(auditing, requests, refused, strange)
+    return _conclude(auditing, count)
 
 
 def _where(error: Exception) -> str:
@@ -114,8 +115,18 @@ def _where(error: Exception) -> str:
     return f"\n  help: in {cause.path} look at {', '.join(fields)}"
 
 
-def _emit(auditing: "Auditing", sources: Sequence[str], teller: "_Teller") -> tuple[int, int, int]:
-    """Drive each described request; count them, those the server would have refused, and lines that are no request."""
+@dataclass(slots=True)
+class _Count:
+    """Requests, and those the server would have refused; lines that are no request, and files that were not read."""
+
+    requests: int = 0
+    refused: int = 0
+    strange: int = 0
+    unread: int = 0
+
+
+def _emit(auditing: "Auditing", sources: Sequence[str], teller: "_Teller") -> _Count:
+    """Drive each described request; count what was found."""
     import time
     import uuid
 
@@ -123,58 +134,66 @@ def _emit(auditing: "Auditing", sources: Sequence[str], teller: "_Teller") -> tu
     from kubewitness.emit.stages.handler import NotStoredError, drive
     from kubewitness.policy.request import RequestError
 
-    requests = refused = strange = 0
-    for where, line in _lines(sources):
+    count = _Count()
+    for where, line in _lines(sources, count):
         if line.startswith(codecs.BOM_UTF8):
             _tell(f"{where}: byte order mark skipped")
         try:
             exchange = exchange_of(line.removeprefix(codecs.BOM_UTF8), time.time_ns() // 1000, str(uuid.uuid4()))
         except DescriptionError as exc:
-            strange += 1
+            count.strange += 1
             _tell(f"{where}: not a request: {exc}")
             continue
-        requests += 1
+        count.requests += 1
         try:
             if auditing.auditor is not None:
                 drive(auditing.auditor, exchange)
         except NotStoredError as exc:
             teller.check()
-            refused += 1
+            count.refused += 1
             _tell(f"{where}: 500: {exc}")
         except RequestError as exc:
-            refused += 1
+            count.refused += 1
             _tell(f"{where}: not audited: {exc}")
         teller.check()
-    return requests, refused, strange
+    return count
 
 
-def _lines(sources: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+def _lines(sources: Sequence[str], count: _Count) -> Iterator[tuple[str, bytes]]:
+    """Give the lines of every source; one that cannot be read is told, and those after it are read."""
     for source in sources:
-        if source == "-":
-            yield from _numbered("standard input", iter(sys.stdin.buffer.readline, b""))
-            continue
+        name = "standard input" if source == "-" else source
         try:
+            if source == "-":
+                yield from _numbered(name, sys.stdin.buffer)
+                continue
             with Path(source).open("rb") as file:
-                yield from _numbered(source, file)
+                yield from _numbered(name, file)
         except OSError as exc:
-            raise UserError(f"{source}: cannot be read: {exc.strerror}") from exc
+            count.unread += 1
+            _tell(f"{name}: cannot be read: {exc.strerror}")
 
 
-def _numbered(name: str, lines: Iterator[bytes]) -> Iterator[tuple[str, bytes]]:
-    for number, line in enumerate(lines, 1):
+def _numbered(name: str, file: BinaryIO) -> Iterator[tuple[str, bytes]]:
+    for number, line in enumerate(iter(file.readline, b""), 1):
         if line.strip():
             yield f"{name}:{number}", line
 
 
-def _conclude(auditing: "Auditing", requests: int, refused: int, strange: int) -> int:
+def _conclude(auditing: "Auditing", count: _Count) -> int:
     metrics = auditing.metrics
     lost = sum(metrics.errors.values())
     levels = ", ".join(f"{name} {count}" for name, count in sorted(metrics.levels.items()))
-    aside = f"; {strange} line{' is' if strange == 1 else 's are'} no request" if strange else ""
-    _tell(f"{requests} requests ({levels or 'none'}), {metrics.events} events, {lost} lost, {refused} refused{aside}")
-    if strange and not requests:
+    aside = f"; {count.strange} line{' is' if count.strange == 1 else 's are'} no request" if count.strange else ""
+    aside += f"; {count.unread} file{' was' if count.unread == 1 else 's were'} not read" if count.unread else ""
+    _tell(
+        f"{count.requests} requests ({levels or 'none'}), {metrics.events} events, {lost} lost,"
+        f" {count.refused} refused{aside}"
+    )
+    if (count.strange or count.unread) and not count.requests:
         return ExitCode.USAGE
-    return ExitCode.INCOMPLETE if lost or metrics.rejected or strange else ExitCode.OK
+    is_whole = not (lost or metrics.rejected or count.strange or count.unread)
+    return ExitCode.OK if is_whole else ExitCode.INCOMPLETE
 
 
 class _Teller:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 HELP = """Write a bundle of evidence that somebody else can check offline, with nothing but Python.
 
-  kubewitness export --evidence case-17.zip --user alice --verb delete --resource secrets --since 7d
+  kubewitness export --evidence case-17.zip --data /var/lib/kubewitness --user alice --verb delete --since 7d
   kubewitness export --evidence case-17.zip --event 48213 --event 48215-48220
   kubewitness export --evidence case-17/ --event 1f3c9a52-5d5e-4b0c-9d5c-0c1f2f6c8e11
 

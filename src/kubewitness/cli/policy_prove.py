@@ -4,14 +4,15 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kubewitness.cli.errors import ExitCode, UserError
+from kubewitness.cli.policy_files import read_policy
 from kubewitness.cli.render.printable import printable
 
 if TYPE_CHECKING:
     from kubewitness.policy.prove.claims import Claim
+    from kubewitness.policy.prove.universe import Universe
     from kubewitness.policy.types import Attributes, Decision, Policy
 
 PROVE = """\
@@ -71,8 +72,9 @@ def run_prove(args: argparse.Namespace) -> int:
     from kubewitness.policy.prove.universe import Universe
 
     policy = load_policy(args.file)
+    universe = Universe(args.universe)
     try:
-        answers = [prove(policy, claim, Universe(args.universe)) for claim in _claims(args.claims)]
+        answers = [prove(policy, claim, universe) for claim in _claims(args.claims, universe)]
     except TooHardError as error:
         raise UserError(str(error), ExitCode.INCOMPLETE) from error
     code = ExitCode.OK if all(answer.is_proved for answer in answers) else ExitCode.FINDINGS
@@ -151,19 +153,16 @@ def load_policy(path: str) -> "Policy":
     from kubewitness.policy.load import PolicyError, load
 
     try:
-        data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
-        return load(data)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+        return load(read_policy(path))
     except PolicyError as error:
         raise UserError(f"{path}: the server refuses this policy: {error}", ExitCode.FINDINGS) from error
 
 
-def _claims(texts: Sequence[str]) -> list["Claim"]:
+def _claims(texts: Sequence[str], universe: "Universe") -> list["Claim"]:
     from kubewitness.policy.prove.claims import ClaimError, parse_claims
 
     try:
-        return [claim for text in texts for claim in parse_claims(text)]
+        return [claim for text in texts for claim in parse_claims(text, universe)]
     except ClaimError as error:
         raise UserError(str(error)) from error
 

@@ -153,7 +153,8 @@ def given_keys(texts: list[str]) -> "tuple[VerifierKey, ...]":
                 key = parse_verifier_key(line)
                 Ed25519Verifier.of(key)
             except NoteError as exc:
-                raise UserError(f"--key {text if is_file else ''}: {exc}".replace(" :", ":")) from exc
+                said = f"--key {text}: {exc}" if is_file else f"--key: {exc}, and there is no file of that name"
+                raise UserError(said) from exc
             keys[str(key)] = key
     if texts and not keys:
         raise UserError(f"--key {texts[0]}: no verifier key is in it")

@@ -38,6 +38,10 @@ class Catalogue:
         """Say whether any resource of the group is known."""
         return group in builtin.GROUPS or any(resource.group == group for resource in self.custom)
 
+    def can_exist(self, group: str) -> bool:
+        """Say whether a cluster can have this group: names without a dot are kept for Kubernetes's own."""
+        return "." in group or group in ("*", *builtin.GONE_GROUPS) or self.is_known(group)
+
     def names(self, group: str) -> list[str]:
         """Give the plural names of a group that this version serves."""
         known = (r for r in (*builtin.RESOURCES, *self.custom) if r.versions.has(self.server_version))

@@ -48,6 +48,10 @@ def _type_help(message: str) -> str:
         return "YAML reads .inf and .nan as numbers; quote them"
     if " of type []" in message:
         return "write a list: `- item` lines or [item, item], even for one item"
+    if message.endswith("of type v1.GroupResources"):
+        return 'each entry is a group with its resources: - {group: "", resources: [secrets]}'
+    if message.endswith("of type v1.PolicyRule"):
+        return "each rule is a map with its level: - level: Metadata"
     if "cannot unmarshal bool" in message:
         return "YAML 1.1 reads y, n, yes, no, on and off as booleans: put quotes around them"
     if "cannot unmarshal number" in message:

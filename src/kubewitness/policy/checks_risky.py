@@ -181,7 +181,7 @@ def custom_bodies(context: Context) -> Iterator[Finding]:
     named = {(r.group, r.name): None for r in context.catalogue.custom}
     for rule in policy.rules:
         for one in rule.resources:
-            if one.group not in builtin.GROUPS and one.group != "*":
+            if one.group not in builtin.GROUPS and one.group != "*" and context.catalogue.can_exist(one.group):
                 named |= dict.fromkeys((one.group, pattern.partition("/")[0]) for pattern in one.resources)
     telling = [f"{name}.{group}" for group, name in sorted(named) if SECRET_NAME.search(name) and name not in _HARMLESS]
     wanted = tuple(_Body("KW309", name, WRITES, (*READS, *WRITES, *REMOVALS), "", "") for name in telling)

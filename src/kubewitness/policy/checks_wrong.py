@@ -216,7 +216,7 @@ def namespaces(context: Context) -> Iterator[Finding]:
 
 @check(
     KW208="a resource under the core group that belongs to another group",
-    KW209="a resource or pattern that no request matches",
+    KW209="a resource, group or pattern that no request matches",
     KW210="resourceNames with verbs that have no name yet",
 )
 def resources(context: Context) -> Iterator[Finding]:
@@ -224,6 +224,10 @@ def resources(context: Context) -> Iterator[Finding]:
     for index, rule in enumerate(context.raw.rules):
         for entry_index, entry in enumerate(rule.resources):
             path: Path = ("rules", index, "resources", entry_index)
+            if not context.catalogue.can_exist(entry.group) and {*entry.resources} <= {"*"}:
+                message = f'no resource is of group "{entry.group}", so this never matches'
+                yield context.finding("KW209", (*path, "group"), message, _group_help(entry.group))
+                continue
             for position, pattern in enumerate(entry.resources):
                 yield from _resource(context, (*path, "resources", position), entry, pattern)
             is_named = entry.resource_names and "" not in entry.resource_names
@@ -234,6 +238,14 @@ def resources(context: Context) -> Iterator[Finding]:
                 help_ = "leave resourceNames out for these verbs"
                 fix = mends.without_names(context, (*path, "resourceNames"))
                 yield context.finding("KW210", (*path, "resourceNames"), message, help_, fix)
+
+
+def _group_help(group: str) -> str:
+    if group in ("core", "v1", "api"):
+        return 'write group: "", which is the core group'
+    full = [name for name in sorted(builtin.GROUPS) if name.startswith(f"{group}.")]
+    near = full or difflib.get_close_matches(group, builtin.GROUPS, n=1)
+    return f'write group: "{near[0]}"' if near else "groups that are not Kubernetes's own have a dot in their names"
 
 
 def _resource(context: Context, path: Path, entry: RawGroupResources, pattern: str) -> Iterator[Finding]:
@@ -258,7 +270,7 @@ def _resource(context: Context, path: Path, entry: RawGroupResources, pattern: s
     if group == "*":
         return
     known = context.catalogue.find(group, resource)
-    if known is None and not context.catalogue.is_complete(group):
+    if known is None and not context.catalogue.is_complete(group) and context.catalogue.can_exist(group):
         yield from _custom_resource(context, path, given, resource, slash + subresource)
     elif known is None:
         yield from _unknown_resource(context, path, given, resource, slash + subresource)
@@ -317,10 +329,14 @@ def _unknown_resource(context: Context, path: Path, given: GroupResources, word:
         return
     near = difflib.get_close_matches(word.lower(), context.catalogue.names(group), n=1)
     fix = mends.other_resource(context, path, given, near[0] + rest) if near else None
-    help_ = (
-        f"did you mean {near[0]}{rest}?" if near else f"a custom resource needs its group beside it; {shown} has none"
-    )
+    help_ = f"did you mean {near[0]}{rest}?" if near else _no_resource_help(context, group, shown)
     yield context.finding("KW209", path, f"{shown} has no resource {word}", help_, fix)
+
+
+def _no_resource_help(context: Context, group: str, shown: str) -> str:
+    if not context.catalogue.can_exist(group):
+        return _group_help(group)
+    return f"a custom resource needs its group beside it; {shown} has none"
 
 
 @check(KW214="every stage is omitted, so nothing is written")

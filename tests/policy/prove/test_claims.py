@@ -89,12 +89,12 @@ def test_proofs_are_exact_at_length(universe: Universe, data: st.DataObject) -> 
     [
         ("secrets never above Metadata", PolicyRule(Level.NONE, resources=(GroupResources("", ("secrets",)),))),
         (
-            "roles.rbac.authorization.k8s.io/status always Request when namespace in a,b and verb in get",
+            "ingresses.networking.k8s.io/status always Request when namespace in a,b and verb in get",
             PolicyRule(
                 Level.NONE,
                 verbs=("get",),
                 namespaces=("a", "b"),
-                resources=(GroupResources("rbac.authorization.k8s.io", ("roles/status",)),),
+                resources=(GroupResources("networking.k8s.io", ("ingresses/status",)),),
             ),
         ),
         ("/healthz* never None", PolicyRule(Level.NONE, non_resource_urls=("/healthz*",))),
@@ -213,6 +213,15 @@ def test_every_named_claim_reads() -> None:
         ("* never None when user in system:serviceaccount:a:*", "write group in system:serviceaccounts:NAMESPACE"),
         ("* never None when verb in get and verb in list", "two conditions on verb"),
         ("/healthz never None when namespace in a", "/healthz has no namespace"),
+        ("Secrets never above Metadata", "no request is for 'Secrets'; did you mean 'secrets'?"),
+        ("secrts never above Metadata", "no request is for 'secrts'; did you mean 'secrets'?"),
+        ("deployments never above Metadata", "no request is for 'deployments'; did you mean 'deployments.apps'?"),
+        ("deploymnts never above Metadata", "no request is for 'deploymnts'; did you mean 'deployments.apps'?"),
+        ("secrets.core never above Metadata", "no request is for 'secrets.core'; did you mean 'secrets'?"),
+        ("Widgets.example.com never None", "no request is for 'Widgets.example.com'; a custom resource has"),
+        ("pods/exce never None", "pods have no subresource 'exce'; they have "),
+        ("* never None when verb in delte", "no request has the verb 'delte'; did you mean 'delete'?"),
+        ("* never None unless verb in exec", "no request has the verb 'exec'"),
     ],
 )
 def test_a_claim_that_cannot_be_read_says_why(text: str, message: str) -> None:
@@ -220,3 +229,22 @@ def test_a_claim_that_cannot_be_read_says_why(text: str, message: str) -> None:
     with pytest.raises(ClaimError) as error:
         parse_claims(text)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "widgets.example.com/status never None",
+        "secrets.*,*/status never None",
+        "ingresses.extensions never None",
+        '* never None when verb in "",proxy,options,deletecollection',
+    ],
+)
+def test_names_that_a_cluster_may_have_are_taken(text: str) -> None:
+    """Custom resources, wildcards, groups of old servers and odd verbs are no mistakes."""
+    assert parse_claims(text)
+
+
+def test_in_the_universe_of_anything_every_name_is_taken() -> None:
+    """`--universe any` takes each member alone."""
+    assert parse_claims("Secrets never above Metadata", Universe.ANY)

@@ -21,6 +21,7 @@ from kubewitness.event.types import Level, Stage
 from kubewitness.policy.prove.answer import BUDGET_STATES, Ordered, Search
 from kubewitness.policy.prove.diff import NO_RULE, decisions_of
 from kubewitness.policy.prove.library import NAMED
+from kubewitness.policy.prove.named import misnamed
 from kubewitness.policy.prove.regions import Space
 from kubewitness.policy.prove.universe import Universe
 from kubewitness.policy.types import Attributes, Decision, GroupResources, Policy, PolicyRule
@@ -107,8 +108,8 @@ def prove(
     return Answer(claim, tuple(Breach(decisions[rule], search.request(e)) for (_, rule), e in in_order))
 
 
-def parse_claims(text: str) -> tuple[Claim, ...]:
-    """Read one claim, or the claims a name stands for."""
+def parse_claims(text: str, universe: Universe = Universe.POSSIBLE) -> tuple[Claim, ...]:
+    """Read one claim, or the claims a name stands for. What it names must be in the universe."""
     text = " ".join(text.split())
     if text in LIBRARY:
         return tuple(_parse(line) for line in LIBRARY[text])
@@ -118,7 +119,11 @@ def parse_claims(text: str) -> tuple[Claim, ...]:
             f"there is no claim named {text!r}; "
             + (f"did you mean {near[0]!r}?" if near else f"named claims: {_named()}")
         )
-    return (_parse(text),)
+    claim = _parse(text)
+    if universe is Universe.POSSIBLE:
+        for wrong in (sentence for rule in (*claim.scope, *claim.exceptions) for sentence in misnamed(rule)):
+            raise ClaimError(f"claim {text!r}: {wrong}")
+    return (claim,)
 
 
 def _named() -> str:
