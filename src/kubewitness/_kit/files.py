@@ -158,8 +158,8 @@ def read_whole(directory: Directory, name: str) -> bytes:
 
 
 def discard(directory: Directory, name: str) -> None:
-    """Remove a file that may not be there."""
-    if name in directory.names():
+    """Remove a file that may not be there; the directory is not listed, for it may be large."""
+    with suppress(FileNotFoundError):
         directory.remove(name)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from kubewitness._kit.files import DiskDirectory
 from kubewitness.keep.seal.checkpoint import Checkpoint
 from kubewitness.keep.seal.ed25519 import Ed25519Signer
 from kubewitness.keep.seal.note import format_note, sign
@@ -45,6 +46,13 @@ def test_files_are_kept_and_never_written_again(tmp_path):
     assert (tmp_path / file_name(ORIGIN) / "2").read_bytes() == head(2)
     with pytest.raises(FileNotFoundError):
         FileSink(tmp_path / "no")(head(1))
+
+
+def test_a_file_is_kept_at_the_same_cost_among_many(tmp_path, monkeypatch):
+    """The directory, which grows by a file with each head, is not listed."""
+    monkeypatch.setattr(DiskDirectory, "names", lambda self: pytest.fail("it was listed"))
+    for note in (head(1), head(2), head(2)):
+        FileSink(tmp_path)(note)
 
 
 def git(path: Path, *words: str) -> str:

@@ -1,5 +1,6 @@
 """The tree of a store: tiles and heads of exactly what is stored, made again after any stop, or refused."""
 
+import gc
 import hashlib
 import shutil
 
@@ -7,7 +8,7 @@ import pytest
 
 from kubewitness._kit.files import DiskDirectory
 from kubewitness.keep.seal import merkle, tiles
-from kubewitness.keep.seal.checkpoint import parse_checkpoint
+from kubewitness.keep.seal.checkpoint import Checkpoint, parse_checkpoint
 from kubewitness.keep.seal.note import parse_note
 from kubewitness.keep.store import tree as module
 from kubewitness.keep.store.errors import DamagedError, LockedError
@@ -85,6 +86,21 @@ def test_a_tree_grows_with_its_store(tmp_path, monkeypatch, settle, step):
     partial = list((tmp_path / "tiles").rglob("*.p"))
     assert {p.name for p in partial} <= {"003.p", "000.p"}
     assert grown(tmp_path).head() == published(tmp_path)
+
+
+def test_old_heads_are_not_held(tmp_path, monkeypatch):
+    """Those below what is settled bind nobody any more: a tree that grows for a month signs millions."""
+    monkeypatch.setattr(module, "SETTLE_EVENTS", 100)
+    log = opened(tmp_path)
+    tree = grown(tmp_path)
+    for n in range(0, 1000, 10):
+        store(log, raws(n, 10))
+        tree.grow(log.end)
+    gc.collect()
+    held = [one for one in gc.get_objects() if isinstance(one, Checkpoint) and one.origin == ORIGIN]
+    assert len(held) <= 11
+    tree.close()
+    log.close()
 
 
 def test_only_what_is_durable_is_signed(tmp_path):

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from kubewitness._kit.files import DiskDirectory, write_whole
+from kubewitness._kit.files import DiskDirectory, read_whole, write_whole
 from kubewitness.keep.seal.checkpoint import Checkpoint, parse_checkpoint
 from kubewitness.keep.seal.note import parse_note
 
@@ -67,12 +67,14 @@ class FileSink:
         head = head_of(note)
         with DiskDirectory.at(self.path) as top, top.enter(file_name(head.origin)) as folder:
             name = str(head.size)
-            if name in folder.names():
-                if (self.path / file_name(head.origin) / name).read_bytes() != note:
-                    raise FileExistsError(f"{self.path}: another head of {head.size} events of {head.origin} is there")
+            try:
+                known = read_whole(folder, name)
+            except FileNotFoundError:
+                write_whole(folder, name, note)
+                top.sync()
                 return
-            write_whole(folder, name, note)
-            top.sync()
+            if known != note:
+                raise FileExistsError(f"{self.path}: another head of {head.size} events of {head.origin} is there")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ One process grows a tree. What signs is handed in; serving tiles is left to othe
 Follows C2SP tlog-tiles and tlog-checkpoint; docs/reference/formats.md, "Tree".
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
@@ -134,7 +135,9 @@ class Tree:
         sizes = head_sizes(root)
         self.signed_size = max(sizes, default=0)
         """Size of the largest head that was ever signed."""
-        self._heads = {size: read_head(root, size) for size in sizes if size >= self._settled}
+        self._sizes = [size for size in sizes if size >= self._settled]
+        """Of the heads that are held, ascending: those that later leaves could contradict."""
+        self._heads = {size: read_head(root, size) for size in self._sizes}
         for size, head in self._heads.items():
             if head.origin != origin:
                 raise DamagedError(f"{HEADS}/{size} is a head of {head.origin!r}, not of {origin!r}")
@@ -177,6 +180,8 @@ class Tree:
             data = read_whole(self._head_directory, name)  # whether it lasts is not known, so it is written again
         # first the head lasts, then others may see it
         write_whole(self._head_directory, name, data)
+        if known is None:
+            self._sizes.append(head.size)  # all that was signed is met when a tree is taken up, so none is larger
         self._heads[head.size] = head
         self.signed_size = max(self.signed_size, head.size)
         write_whole(self._tile_directory, CHECKPOINT, data)
@@ -189,6 +194,8 @@ class Tree:
         self._files.sync()
         write_whole(self._tile_directory, SETTLED, b"%d\n" % self._written)
         self._settled = self._written
+        self._sizes = self._sizes[bisect_left(self._sizes, self._settled) :]
+        self._heads = {size: self._heads[size] for size in self._sizes}
         self._files.tidy()
 
     def close(self) -> None:
@@ -254,8 +261,8 @@ class Tree:
     def _append(self, entries: Sequence[bytes]) -> None:
         """Take in leaves, stopping at each size of which a head was signed."""
         growth, begin, first = self._growth, self.size, 0
-        stops = sorted(size - begin for size in self._heads if begin < size < begin + len(entries))
-        for stop in (*stops, len(entries)):
+        inside = slice(bisect_right(self._sizes, begin), bisect_left(self._sizes, begin + len(entries)))
+        for stop in (*(size - begin for size in self._sizes[inside]), len(entries)):
             part = entries[first:stop]
             first = stop
             growth.entries += part

@@ -5,6 +5,7 @@ Leaves come 256 at a time, as tiles hold them, so that most of the work is a com
 """
 
 import hashlib
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Protocol
@@ -64,7 +65,7 @@ class Walk:
         self._upper = upper or merkle.Frontier()
         self.tiled = max(heads, default=0)
         """How many leaves the tiles have."""
-        self._sizes = sorted(size for size in heads if size > self._upper.size * WIDTH or size == 0)
+        self._sizes = deque(sorted(size for size in heads if size > self._upper.size * WIDTH or size == 0))
         self._rows: dict[int, bytearray] = {}
         self._bundle = bytearray()
         self._hashes = bytearray()
@@ -136,7 +137,7 @@ class Walk:
             self._compare_head(self._sizes[0], self._upper.root())
 
     def _compare_head(self, size: int, root: bytes) -> None:
-        self._sizes.pop(0)
+        self._sizes.popleft()
         head = self._heads[size]
         if head.root == root:
             self._heard.met(head)
