@@ -152,6 +152,7 @@ def test_a_condition_in_sql(run, security_log):
         ('objectRef.resource = "secrets"', "text stands between single quotes: 'secrets'"),
         ("user.serviceAccountName = 'x'", '--where: Could not find key "serviceAccountName" in struct\nCandidate'),
         ("code >= 400 AND", "--where: syntax error"),
+        ("exec.command LIKE '%sh%'", "array_to_string(A, ' ') LIKE '%x%'"),
     ],
 )
 def test_a_condition_that_is_none_says_where_it_stands(run, security_log, condition, said):
