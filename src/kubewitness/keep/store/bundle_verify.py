@@ -4,8 +4,7 @@ Check a bundle of evidence: that these Events were recorded, in exactly these by
     python3 verify.py [--key KEY] [DIRECTORY]
 
 Needs Python 3.8 or later and nothing else; nothing is fetched and nothing is written. README.txt explains the files.
-Ends with 0 if everything is as it was signed, 3 if not, 4 if nothing is there to check or something was removed from
-Events, 2 if called wrongly.
+Ends with 0 if all is as it was signed, 3 if not, 4 if anything was removed or nothing is there, 2 if called wrongly.
 """
 
 from __future__ import annotations
@@ -400,9 +399,8 @@ def check_event(files: dict[str, bytes], index: int, size: int, root: bytes) -> 
     evidence = parse_proof(files[name + ".tlog-proof"])[0]
     if "commitment" in evidence:
         return [f"event {evidence['state']}"]
-    groups = evidence["groups"]
-    told = groups.items() if isinstance(groups, dict) else ()
-    return [f"{group} {what['state']}" for group, what in told if "state" in what]
+    groups = evidence["groups"] if isinstance(evidence["groups"], dict) else {}
+    return [f"{group} {what['state']}" for group, what in groups.items() if "state" in what]
 
 
 def read_about(files: dict[str, bytes], origin: str) -> list[int]:
