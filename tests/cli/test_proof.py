@@ -190,6 +190,7 @@ def test_wrong_usage_of_export(run, data, tmp_path):
         ("--evidence", str(data), "--event", "1"): 2,
         ("--evidence", str(tmp_path / "no" / "x"), "--event", "1"): 2,
         ("--evidence", out, "--event", "12-3"): 2,
+        ("--evidence", str(tmp_path / "case.tar.gz"), "--event", "1"): 2,
         ("--evidence", out, "--event", "nothing"): 2,
         ("--evidence", out, "--event", "270-290"): 4,
     }.items():

@@ -250,7 +250,8 @@ def test_wrong_usage(run, data, tmp_path):
         result = run("verify", "--data", str(data), flag, value)
         assert result.code == 2
         assert result.err.startswith(f"kubewitness: error: {flag} {value}: ")
-    for words in ((), ("--data", str(tmp_path / "no")), ("--data", str(data), "--cluster", "x"), (__file__,)):
+    both = (str(data), "--data", str(tmp_path))
+    for words in ((), ("--data", str(tmp_path / "no")), ("--data", str(data), "--cluster", "x"), (__file__,), both):
         result = run("verify", *words)
         assert result.code == 2
         assert len(result.err.splitlines()) == 1

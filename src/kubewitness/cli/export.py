@@ -59,6 +59,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+_OTHER_ARCHIVES = frozenset([".tar", ".tgz", ".gz", ".xz", ".zst", ".7z", ".json", ".jsonl"])
+"""Names that nobody gives to a directory."""
+
+
 def run(args: argparse.Namespace) -> int:
     """Write the bundle."""
     from kubewitness.keep.store.bundle import Bundle
@@ -67,6 +71,8 @@ def run(args: argparse.Namespace) -> int:
     flags = _flags(args)
     if not args.event and not flags:
         raise UserError("no Event was chosen: use flags as in `search`, or name some with --event")
+    if out.suffix in _OTHER_ARCHIVES:
+        raise UserError(f"{out}: a bundle is an archive whose name ends in .zip, or a directory")
     if out.exists():
         raise UserError(f"{out}: is there already")
     if not out.absolute().parent.is_dir():

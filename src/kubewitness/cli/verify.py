@@ -7,6 +7,7 @@ there was something to check and all of it was.
 
 import argparse
 import json
+import os
 import sys
 import time
 import zlib
@@ -83,6 +84,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Verify and tell."""
     target = args.target or ""
+    if target and args.data and args.data != os.environ.get("KUBEWITNESS_DATA"):
+        raise UserError("give either TARGET or --data, not both")
     if not args.max_unsigned >= 0:  # so a number that is none, which nothing exceeds, is refused too
         raise UserError(f"--max-unsigned {args.max_unsigned:g}: a number of seconds is wanted, 0 or more")
     if target.startswith(("http://", "https://")):
@@ -90,8 +93,6 @@ def run(args: argparse.Namespace) -> int:
     elif target and not (Path(target) / "logs").is_dir() and _is_bundle(Path(target)):
         return _verify_bundle(args, Path(target))
     else:
-        if target and args.data and target != args.data:
-            args.data = target
         args.data = target or args.data
         report = _verify_data(args)
     code = report.code()
