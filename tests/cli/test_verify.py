@@ -152,6 +152,13 @@ def test_what_was_removed_is_told(run, tmp_path):
         "user redacted": 1,
     }
     assert "event expired 1, requestObject expired 1" in run("verify", "--data", str(data)).out
+    case = tmp_path / "case.zip"
+    assert run("export", "--data", str(data), "--evidence", str(case), "--event", "0-5").code == 0
+    result = run("verify", str(case))
+    assert result.code == 4
+    assert ": incomplete\n" in result.out
+    assert "  LACKS 3 Events were recorded there, and this was removed; nothing says by whom: event e" in result.out
+    assert len(json.loads(run("verify", str(case), "-o", "json").out)["lacking"]) == 1
 
 
 def test_memory_finds_a_rollback_and_a_rewrite(run, data, tmp_path):
