@@ -193,6 +193,21 @@ def test_a_head_that_was_kept_elsewhere_is_memory_too(run, data, tmp_path):
     assert run("verify", "--data", str(data)).code == 0
 
 
+@pytest.mark.parametrize("is_shown", [True, False])
+def test_a_head_that_was_taken_away_is_missed(run, data, tmp_path, is_shown):
+    """Shown or remembered, it says so; the Events still lead to it, and the key's holder could sign others."""
+    state = str(tmp_path / "state.json")
+    assert run("verify", "--data", str(data), "--state", state).code == 0
+    newest = max(int(one.name) for one in (log_of(data) / "heads").iterdir())
+    (log_of(data) / "heads" / str(newest)).unlink()
+    if not is_shown:
+        shutil.copy(log_of(data) / "heads/300", log_of(data) / "tiles/checkpoint")
+    result = run("verify", "--data", str(data), "--state", state)
+    assert result.code == 3
+    told = f"tiles/checkpoint: is a head of {newest} Events, and heads/{newest} is not there"
+    assert (told if is_shown else f"heads/{newest}: is remembered and not there") in " ".join(result.out.split())
+
+
 def test_memory_goes_with_the_log(run, tmp_path):
     """The remembered head is met in the grown log, and the larger one takes its place."""
     state = str(tmp_path / "state.json")
