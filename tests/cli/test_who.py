@@ -151,6 +151,9 @@ def test_flags_narrow_the_answer(who):
     [
         ("deleted pods/exec/web", "is not KIND or KIND/NAME"),
         ("deleted secrets/", "a name must follow the slash"),
+        ("deleted secrets/imp*", "who asks about one object, or any of a kind: secrets --name 'imp*' narrows these"),
+        ("exec deploy/web -n production", "ask for pods, and for those of deploy/web with --name 'web-*'"),
+        ("exec deploy", "commands run in pods: ask for pods"),
         ("deleted secret important", "the name of an object follows a slash: secret/important"),
         ("deleted /x", "is not KIND or KIND/NAME"),
         ("deleted secrets/x -n a -n b", "one namespace"),

@@ -93,7 +93,12 @@ def target_of(args: argparse.Namespace) -> "Target":
         raise UserError(f"{args.object!r} is not KIND or KIND/NAME, as in pods/web; exec and the like are questions")
     if args.question != "listed" and args.object.endswith("/"):
         raise UserError(f"{args.object!r}: a name must follow the slash")
+    if "*" in name or "?" in name:
+        raise UserError(f"who asks about one object, or any of a kind: {kind} --name '{name}' narrows these")
     resource, dot, group = kind.partition(".")
+    if args.question == "exec" and plural(resource) not in ("pods", "nodes"):
+        of_these = f", and for those of {args.object} with --name '{name}-*'" if name else ""
+        raise UserError(f"commands run in pods: ask for pods{of_these}")
     namespaces: list[str] = args.namespace or []
     if len(namespaces) > 1 or any(c in n for n in namespaces for c in "*?!,"):
         raise UserError("who asks about one object: give -n one namespace, or leave it out for all")
