@@ -104,6 +104,7 @@ def test_losses_are_told_and_counted(
         ),
         (["P", "--audit-webhook-config-file=/nope"], DELETE, "initializing audit webhook: stat /nope: no such file"),
         (["P"], '\n{"uri":"/"}', "standard input:2: not a request: Object contains unknown field `uri`"),
+        (["P"], '{"kind":"Event"}', "standard input:1: an Event of a log, not a request: Object contains"),
         (["P", "/nope"], "", "/nope: cannot be read: No such file or directory"),
     ],
 )

@@ -151,7 +151,8 @@ def _emit(auditing: "Auditing", sources: Sequence[str], teller: "_Teller", count
             exchange = exchange_of(line.removeprefix(codecs.BOM_UTF8), time.time_ns() // 1000, str(uuid.uuid4()))
         except DescriptionError as exc:
             count.strange += 1
-            _tell(f"{where}: not a request: {exc}")
+            is_event = line.startswith(b'{"kind":"Event"')
+            _tell(f"{where}: {'an Event of a log, ' if is_event else ''}not a request: {exc}")
             continue
         count.requests += 1
         count.is_under_way = True

@@ -384,14 +384,14 @@ def _verify_bundle(args: argparse.Namespace, path: Path) -> int:
     from kubewitness.keep.store.bundle_verify import check
 
     keys = given_keys(args.key) or tuple(key for known in _memory(args).values() for key in known.keys)
-    good, wrong, proved = check(_bundle_files(path), "".join(f"{key}\n" for key in keys))
-    code = ExitCode.INTEGRITY if wrong else ExitCode.OK if proved else ExitCode.INCOMPLETE
+    good, wrong, proved, lacking = check(_bundle_files(path), "".join(f"{key}\n" for key in keys))
+    code = ExitCode.INTEGRITY if wrong else ExitCode.OK if proved and not lacking else ExitCode.INCOMPLETE
     if args.output == "json":
         report = {"place": str(path), "result": _RESULTS[code], "exitCode": int(code), "keysPinned": bool(keys)}
-        print(json.dumps(report | {"good": good, "wrong": wrong}, indent=2))  # noqa: T201
+        print(json.dumps(report | {"good": good, "lacking": lacking, "wrong": wrong}, indent=2))  # noqa: T201
         return code
     sys.stdout.write(f"{printable(str(path))}: {'VIOLATED' if wrong else _RESULTS[code]}\n")
-    for label, lines in (("ok", good), ("WRONG", wrong)):
+    for label, lines in (("ok", good), ("LACKS", lacking), ("WRONG", wrong)):
         sys.stdout.writelines(f"  {label:<5} {printable(line)}\n" for line in lines)
     if not keys:
         say("the keys are those of the bundle itself; --key pins one that you had from elsewhere")
