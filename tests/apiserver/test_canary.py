@@ -63,7 +63,7 @@ def test_what_is_seen_is_told_with_stage_level_and_lag(sent):
         "me",
     )
     assert one.lag_us == 1_500_000
-    assert [(missing.probe.kind, place) for missing, place in watch.missing(["log"])] == [("create", "log")]
+    assert [(missing.probe.kind, place) for missing, place in watch.missing([("log",)])] == [("create", ("log",))]
 
 
 def test_a_mark_in_another_member_is_not_ours(sent):
@@ -78,13 +78,13 @@ def test_the_last_stage_counts_at_each_place(sent):
     watch = _watch(sent[:1])
     watch.take("log", _event(sent[0].probe, "RequestReceived"))
     watch.take("log", _event(sent[0].probe, "ResponseStarted"))
-    assert not watch.is_complete(["log"])
+    assert not watch.is_complete([("log",)])
     watch.take("log", _event(sent[0].probe))
-    assert watch.is_complete(["log"])
-    assert not watch.is_complete(["log", "store"])
+    assert watch.is_complete([("log",)])
+    assert not watch.is_complete([("log",), ("store",)])
     refused = _watch([Sent(sent[0].probe, 0, 401, "")])
     refused.take("log", _event(sent[0].probe, "ResponseStarted"))
-    assert refused.is_complete(["log"])
+    assert refused.is_complete([("log",)])
 
 
 def test_a_stamp_that_cannot_be_read_gives_no_lag(sent):
@@ -117,6 +117,43 @@ def test_the_tail_goes_through_rotation(tmp_path):
     (tmp_path / "later.log").write_text("x\n")
     assert list(later.lines()) == [b"x"]
     later.close()
+
+
+def test_the_tail_of_a_log_that_is_emptied_in_place(tmp_path):
+    """As logrotate's copytruncate does: what is written from the start again is read."""
+    path = tmp_path / "audit.log"
+    path.write_text("before\n" * 9)
+    tail = Tail(path)
+    with path.open("a") as file:
+        file.write("one\nto")
+        file.flush()
+        assert list(tail.lines()) == [b"one"]
+        file.truncate(0)
+        assert list(tail.lines()) == []
+        file.write("two\n")
+    assert list(tail.lines()) == [b"two"]
+    tail.close()
+
+
+def test_the_last_line_before_a_rotation_is_read(tmp_path, monkeypatch):
+    """The server writes and renames between two of our steps."""
+    path, real = tmp_path / "audit.log", os.read
+    path.write_text("")
+    tail, todo = Tail(path), ["once"]
+
+    def read(fd, size):
+        data = real(fd, size)
+        if not data and todo:
+            todo.clear()
+            with path.open("a") as file:
+                file.write("last\n")
+            path.rename(tmp_path / "audit-1.log")
+            path.write_text("first\n")
+        return data
+
+    monkeypatch.setattr(os, "read", read)
+    assert [*tail.lines(), *tail.lines()] == [b"last", b"first"]
+    tail.close()
 
 
 def test_the_tail_of_a_pipe_does_not_wait(tmp_path):

@@ -240,6 +240,24 @@ def test_a_second_writer_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "clusters[].logs" in told, "there is a way beside a running server"
 
 
+@pytest.mark.parametrize("command", [["import"], ["tail", "--once"]])
+def test_the_wrong_place_of_keys_is_refused(
+    recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    """Nothing is stored, nor signed by a key that none of those who verify the log knows."""
+    data, keys = tmp_path / "data", tmp_path / "elsewhere" / "keys"
+    words = ["--data", str(data), "--cluster", "prod"]
+    assert main(["import", *words, "--keys", str(keys), str(recorded / "security.log")]) == 0
+    heads = {one.name for one in (DataDir(data).log_path("prod") / "heads").iterdir()}
+    capsys.readouterr()
+    assert main([*command, *words, str(recorded / "metadata.log")]) == 2
+    told = capsys.readouterr().err
+    assert f"{default_keys(data)}: no key of prod is there, and heads of its log were signed; --keys DIR" in told
+    assert not default_keys(data).exists()
+    assert {one.name for one in (DataDir(data).log_path("prod") / "heads").iterdir()} == heads
+    assert main(["verify", "--data", str(data), "--keys", str(keys)]) == 0
+
+
 @pytest.mark.parametrize(
     ("words", "why"),
     [

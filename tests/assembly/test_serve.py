@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import socket
 from collections import Counter
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from kubewitness.keep.seal.ed25519 import Ed25519Verifier
 from kubewitness.keep.seal.note import parse_note
-from kubewitness.keep.store.layout import DataDir, KeyDir
+from kubewitness.keep.store.layout import DataDir, KeyDir, cluster_dir, default_keys
 from tests.assembly.serving import PROGRAM, Server, Site, event, event_list, recorded, recorded_items, serving
 
 
@@ -157,6 +158,25 @@ def test_a_dead_sealer_is_started_again(tmp_path: Path) -> None:
         assert client.post(event_list(event(2)))[0] == 200
         server.until(lambda: server.metric('kubewitness_seal_events{cluster="a"}') == 2)
         assert server.metric("kubewitness_sealer_restarts_total") == 1
+
+
+def test_without_its_keys_a_log_is_kept_and_not_signed(tmp_path: Path) -> None:
+    """A key that nobody knows would make it look forged: what comes waits for a head until the right one is there."""
+    site = Site(tmp_path)
+    keys, moved = default_keys(site.data), tmp_path / "moved"
+    with serving(site) as server, server.client() as client:
+        assert client.post(event_list(event(1)))[0] == 200
+        server.until(lambda: server.metric('kubewitness_seal_events{cluster="a"}') == 1)
+    keys.rename(moved)
+    with serving(site) as server, server.client() as client:
+        assert client.post(event_list(event(2)))[0] == 200
+        told = server.wait_for("seal_failed", cluster="a")
+        assert told["error"] == f"NoKeyError: heads of a were signed, and {keys} has no key of it"
+    assert not (keys / f"{cluster_dir('a')}.sign").exists()
+    shutil.rmtree(keys)
+    moved.rename(keys)
+    with serving(site) as server:
+        server.until(lambda: server.metric('kubewitness_seal_events{cluster="a"}') == 2)
 
 
 def test_what_is_acknowledged_is_found_at_once(tmp_path: Path) -> None:

@@ -1,11 +1,14 @@
 """`apiserver canary` against the toy API server: its log, and the store of a real `kubewitness serve`."""
 
 import json
+import re
+import time
 
 import pytest
 import yaml
 
 from kubewitness.apiserver.distros import DISTROS
+from kubewitness.cli import apiserver_canary as module
 from kubewitness.cli.main import main
 from tests.apiserver.trees import enabled
 from tests.assembly.serving import Site, serving
@@ -88,8 +91,48 @@ def test_not_seen(canary, tmp_path):
     """Nothing in the log within the time: exit code 4 and what may be the reason, never a `no`."""
     report = canary("--log", tmp_path / "another.log", "--timeout", 0.3)
     assert report.code == 4
-    assert "not seen in 0 s" in report.out
+    assert "not seen in 0.3 s" in report.out
     assert "2 of 2 not seen to the end" in report.out
+
+
+def test_of_several_logs_one_is_enough(canary, api, tmp_path):
+    """One of several API servers answers; the logs of the others have nothing of it."""
+    other = tmp_path / "other.log"
+    other.touch()
+    report = canary("--log", other, "--log", api[0].audit_log, "--timeout", 10)
+    assert report.code == 0
+    assert report.lines[-1] == f"all 2 requests were seen to the end in {other} or {api[0].audit_log}"
+    report = canary("--log", other, "--log", tmp_path / "none.log", "--data", api[1], "--timeout", 5, "-o", "json")
+    assert report.code == 4
+    assert {one["place"] for one in json.loads(report.out)["missing"]} == {f"{other} or {tmp_path / 'none.log'}"}
+
+
+@pytest.mark.parametrize(
+    ("policy", "says"),
+    [
+        (METADATA.replace("Metadata", "None"), "records nothing of it, unless a rule names who asked"),
+        (METADATA + "omitStages: [ResponseComplete]\n", "leaves out ResponseComplete, unless a rule names who asked"),
+    ],
+)
+def test_a_policy_that_leaves_the_requests_out(canary, tmp_path, policy, says):
+    """Where the policy is given, what it leaves out is no riddle."""
+    path = tmp_path / "p.yaml"
+    path.write_text(policy)
+    report = canary("--log", tmp_path / "another.log", "--timeout", 0.2, "--policy", path)
+    assert report.code == 4
+    assert report.out.count(f"    {path} {says}") == 2
+
+
+@pytest.mark.parametrize(("hours", "side"), [(2, "ahead of"), (-2, "behind")])
+def test_clocks_that_differ(api, canary, monkeypatch, hours, side):
+    """An Event is not late or early by what two clocks differ: it is said, and counted from when it was sent."""
+    monkeypatch.setattr(module, "_now_us", lambda: time.time_ns() // 1000 - hours * 3_600_000_000)
+    report = canary("--log", api[0].audit_log)
+    assert report.code == 0
+    assert re.search(rf"note: the server's clock is at least (7199\.\d|7200\.0) s {side} the one here", report.out)
+    lags = re.findall(r"by admin, (\S+) s after it was sent", report.out)
+    assert len(lags) == 4
+    assert all(0 <= float(lag) < 10 for lag in lags)
 
 
 def test_a_server_that_runs_another_policy(canary, api, tmp_path):
@@ -112,7 +155,13 @@ def test_by_address(api, capsys, tmp_path):
     assert main([*command, "--insecure-skip-tls-verify", "--only", "get"]) == 0
     capsys.readouterr()
     assert main(command) == 5
-    assert "certificate verify failed" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "certificate verify failed" in said
+    assert f"{api[0].url}: " in said, "what is asked has no timeout in its address"
+    for text in ("", "-----BEGIN CERTIFICATE-----\nx\n"):
+        token.with_name("odd.crt").write_text(text)
+        assert main([*command, "--ca", str(token.with_name("odd.crt"))]) in (2, 5)
+        assert "no certificate in PEM" in capsys.readouterr().err
 
 
 def test_kubectl_reads_the_manifest_as_we_do(api, tmp_path):
@@ -131,6 +180,10 @@ def test_kubectl_reads_the_manifest_as_we_do(api, tmp_path):
         (["--log", "x", "--kubeconfig", "/nowhere"], 2, "/nowhere"),
         (["--log", "x", "--url", "gopher://x"], 2, "expected https://HOST:PORT"),
         (["--log", "x", "--url", "http://127.0.0.1:1"], 5, "cannot be asked"),
+        (["--log", "x", "-n", "größe"], 2, "--namespace größe: no namespace has such a name"),
+        (["--log", "x", "-n", ""], 2, "no namespace has such a name"),
+        (["--log", "/", "--url", "http://127.0.0.1:1"], 2, "/: cannot be read: this is no plain file"),
+        (["--log", "/dev/null/x", "--url", "http://127.0.0.1:1"], 2, "/dev/null/x: cannot be read: Not a directory"),
         (["--log", "x", "--kubectl", "/nowhere/kubectl"], 5, "No such file"),
         (["--data", "/nowhere", "--url", "http://127.0.0.1:1"], 5, "cannot be asked"),
     ],
@@ -139,3 +192,10 @@ def test_what_cannot_be_done(words, code, says, capsys):
     """Usage ends with 2, a server that cannot be asked with 5; both in one sentence."""
     assert main(["apiserver", "canary", *words]) == code
     assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-1", "1m"])
+def test_a_time_that_is_none(text, capsys):
+    """It would wait for ever, or not at all."""
+    assert main(["apiserver", "canary", "--log", "x", f"--timeout={text}"]) == 2
+    assert f"{text!r} is no number of seconds" in capsys.readouterr().err

@@ -57,6 +57,20 @@ def test_a_key_that_others_have_signs_no_more(run, data):
     assert run("verify", "--data", str(data)).code == 0
 
 
+def test_a_lost_key_is_replaced_only_on_demand(run, data):
+    """Looked for in the wrong place, no other is made there; --no-overlap makes one, and says which."""
+    default_keys(data).rename(data.parent / "moved")
+    default_keys(data).mkdir()
+    result = run("keys", "rotate", "--data", str(data))
+    assert result.code == 2
+    assert "no key of prod is there; --keys DIR names another place" in result.err
+    assert list(default_keys(data).iterdir()) == []
+    default_keys(data).rmdir()
+    result = run("keys", "rotate", "--data", str(data), "--no-overlap")
+    assert result.code == 0
+    assert run("keys", "show", "--data", str(data)).out == result.out
+
+
 def test_wrong_usage(run, data, tmp_path):
     """One sentence each."""
     for words in (

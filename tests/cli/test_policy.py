@@ -154,6 +154,16 @@ def test_eval_names_the_bad_line(policy, line, message):
     assert message in found.err
 
 
+@pytest.mark.parametrize("command", [["check"], ["explain", "--user", "a", "--url", "/x"], ["simulate"], ["coverage"]])
+def test_a_log_is_no_policy(policy, command, tmp_path):
+    """A log where the policy belongs is wrong usage, not a policy that the server refuses."""
+    log = tmp_path / "audit.log"
+    log.write_text('{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"1"}\n' * 2)
+    found = policy(*command, str(log))
+    assert found.code == 2
+    assert "this is an audit log, not an audit policy" in found.err
+
+
 def test_eval_of_a_refused_policy(policy):
     """A policy that the server refuses decides nothing: exit code 1 and the server's sentence."""
     found = policy("eval", "-", "--requests", "/dev/null", stdin=b"kind: Policy")
@@ -199,6 +209,8 @@ def test_explain_json(policy):
             "deploy is taken for deployments",
         ),
         (("--user", "a", "--verb", "get", "--resource", "deployments"), "deployments are of group apps"),
+        (("--user", "a", "--verb", "exec", "--resource", "pods/exec"), "kubectl exec is a get or create of pods/exec"),
+        (("--user", "a", "--verb", "delte", "--resource", "pods"), "has the verb 'delte'; did you mean 'delete'?"),
         (
             ("--unauthenticated", "--url", "/api/v1/pods?watch=1"),
             "watch pods (no name) by nobody (authentication failed)",
@@ -239,7 +251,7 @@ def test_explain_says_what_is_missing(policy, words, message):
 def test_a_command_is_needed(policy):
     """`policy` alone is wrong usage."""
     found = policy()
-    assert (found.code, "COMMAND" in found.err) == (2, True)
+    assert (found.code, "COMMAND; known are check, eval, explain" in found.err) == (2, True)
 
 
 def test_policy_loads_no_engine():

@@ -152,6 +152,7 @@ def test_a_condition_in_sql(run, security_log):
         ('objectRef.resource = "secrets"', "text stands between single quotes: 'secrets'"),
         ("user.serviceAccountName = 'x'", '--where: Could not find key "serviceAccountName" in struct\nCandidate'),
         ("code >= 400 AND", "--where: syntax error"),
+        ("exec.command LIKE '%sh%'", "array_to_string(A, ' ') LIKE '%x%'"),
     ],
 )
 def test_a_condition_that_is_none_says_where_it_stands(run, security_log, condition, said):
@@ -159,6 +160,15 @@ def test_a_condition_that_is_none_says_where_it_stands(run, security_log, condit
     result = run("search", "--where", condition, security_log)
     assert result.code == 2
     assert said in result.err
+
+
+@pytest.mark.parametrize("command", ["search", "top", "timeline"])
+def test_a_word_to_look_for_is_said_with_a_flag(run, security_log, command):
+    """As `grep WORD FILE` is typed: the word is no file, and the flags are named."""
+    result = run(command, "attacker", security_log)
+    assert result.code == 2
+    assert "attacker: no such file or directory; what to look for is said with flags, such as --user" in result.err
+    assert "flags" not in run(command, "no/such.log", security_log).err
 
 
 def test_a_log_can_be_piped(security_log):

@@ -10,6 +10,7 @@ from tests.cli.conftest import DATA
     [
         (["--verb", "delte"], "nothing here has the verb 'delte'; did you mean delete?"),
         (["--resource", "secretts"], "nothing here has the resource 'secretts'; did you mean secrets?"),
+        (["--resource", "rbac"], "nothing here has the resource 'rbac'; did you mean '*.rbac.authorization.k8s.io'?"),
         (["--resource", "exec"], "nothing here has the resource 'exec'; did you mean --subresource exec?"),
         (["--resource", "qqq.example.com,zzz/status"], "nothing here has the resource 'qqq'"),
         (["--verb", "de\x1blete"], "nothing here has the verb 'de\\x1blete'; did you mean delete?"),

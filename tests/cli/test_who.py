@@ -7,6 +7,7 @@ import pytest
 import zstandard
 
 from kubewitness.cli.main import main
+from tests.event.damage import event
 
 DATA = Path(__file__).parent.parent / "data"
 
@@ -91,6 +92,47 @@ def test_a_policy_tells_what_could_not_have_been_recorded(who, tmp_path):
     assert "deletecollection secrets: recorded at Metadata (rules[1])" in said
 
 
+@pytest.mark.parametrize("kind", ["deploy", "deployments.apps", "deployments.v1.apps", "Deployment.apps"])
+def test_a_policy_is_asked_for_the_group_of_the_kind(who, tmp_path, kind):
+    """However the kind is written, and whether or not its group is."""
+    policy = tmp_path / "p.yaml"
+    rule = "{level: Metadata, resources: [{group: apps, resources: [deployments]}]}"
+    policy.write_text(f"apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{rule}]\n")
+    code, _, said = who(f"deleted {kind}/nothing", "security", "--policy", str(policy))
+    assert code == 0
+    assert "recorded at Metadata (rules[0])" in said
+
+
+@pytest.mark.parametrize("kind", ["secrets.v1", "secrets.core", "secrets.", "secret.v1.", "SECRETS"])
+def test_the_core_has_many_names(who, kind):
+    """As in `search --resource`."""
+    _, rows, _ = who(f"deleted {kind}/important -n production", "security")
+    assert len(rows) == 2
+
+
+def test_a_dry_run_is_said_to_be_one(tmp_path, capsys):
+    """It created nothing."""
+    log = tmp_path / "audit.log"
+    uri = "/api/v1/namespaces/ns/secrets?dryRun=All"
+    log.write_text(f"{event(1, verb='create', requestURI=uri, responseStatus={'code': 201})}\n")
+    assert main(["who", "created", "secrets/n1", str(log)]) == 0
+    assert "u1 made a dry run to create secrets ns/n1: nothing was changed" in capsys.readouterr().out
+    main(["who", "created", "secrets/n1", "-o", "csv", str(log)])
+    assert "created (dry run)" in capsys.readouterr().out
+
+
+def test_the_legacy_format_is_asked_too(tmp_path, capsys):
+    """Its lines name the object in the URL alone."""
+    log = tmp_path / "audit.log"
+    log.write_text(
+        '2017-03-01T00:00:00.000000Z AUDIT: id="a" stage="ResponseComplete" ip="10.0.0.1" method="delete" user="bob" '
+        'groups="\\"g\\"" as="<self>" asgroups="<lookup>" user-agent="kubectl" namespace="production" '
+        'uri="/api/v1/namespaces/production/secrets/important" response="200"\n'
+    )
+    assert main(["who", "deleted", "secrets/important", "-n", "production", str(log)]) == 0
+    assert "bob deleted /api/v1/namespaces/production/secrets/important" in capsys.readouterr().out
+
+
 def test_without_a_policy_an_empty_answer_says_what_it_does_not_know(who):
     """No policy given: whether it would have been recorded is not known."""
     code, rows, said = who("deleted secrets/nothing -n production")
@@ -109,10 +151,14 @@ def test_flags_narrow_the_answer(who):
     [
         ("deleted pods/exec/web", "is not KIND or KIND/NAME"),
         ("deleted secrets/", "a name must follow the slash"),
+        ("deleted secrets/imp*", "who asks about one object, or any of a kind: secrets --name 'imp*' narrows these"),
+        ("exec deploy/web -n production", "ask for pods, and for those of deploy/web with --name 'web-*'"),
+        ("exec deploy", "commands run in pods: ask for pods"),
         ("deleted secret important", "the name of an object follows a slash: secret/important"),
         ("deleted /x", "is not KIND or KIND/NAME"),
         ("deleted secrets/x -n a -n b", "one namespace"),
         ("deleted secrets/x --policy no-such-file", "No such file"),
+        ("deleted widgets/x --policy no-such-file", "ask about widgets.GROUP"),
     ],
 )
 def test_a_question_that_is_none_is_a_usage_error(who, words, text):

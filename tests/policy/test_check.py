@@ -252,10 +252,10 @@ EXAMPLES = [
     ),
     (
         "KW311",
-        "- {level: None, users: ['system:kube-scheduler'], verbs: [get]}\n- level: Metadata",
+        "- {level: None, users: ['system:kube-scheduler', 'system:node:*'], verbs: [get]}\n- level: Metadata",
         4,
         11,
-        "hides reads of secrets, commands in containers, requests through proxies by system:kube-scheduler",
+        "hides reads of secrets, commands in containers, requests through proxies by system:kube-scheduler (for",
         "name the noisy resources",
     ),
     (

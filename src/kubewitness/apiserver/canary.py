@@ -7,10 +7,12 @@ log or Events of a store and says what was seen, at which stage and level, and h
 read does not exist, and what is written is a dry run.
 """
 
+import errno
 import http.client
 import json
 import os
 import ssl
+import stat
 import subprocess
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,7 +26,7 @@ from kubewitness.event import microtime
 from kubewitness.event.decode import decode
 from kubewitness.event.types import Event, Level, Stage
 from kubewitness.policy.evaluate import evaluate
-from kubewitness.policy.request import attributes_from_event
+from kubewitness.policy.request import attributes_from_event, request_info
 from kubewitness.policy.types import Policy
 
 KINDS = ("get", "create")
@@ -33,6 +35,10 @@ _READ_BYTES = 1 << 20
 _FINAL = frozenset((Stage.RESPONSE_COMPLETE, Stage.PANIC))
 # ResponseStarted is the last stage of a request that was refused before it was known who asks.
 _UNAUTHORIZED = 401
+# what clocks that are kept by NTP may differ by
+_SAME_CLOCK_US = 1_000_000
+Places = tuple[str, ...]
+"""Where an Event may be: the logs of several API servers, of which one answers a request."""
 
 
 class SendError(Exception):
@@ -108,7 +114,7 @@ class HttpSender:
             answer = connection.getresponse()
             answer.read(_READ_BYTES)
         except (OSError, http.client.HTTPException) as exc:
-            raise SendError(f"{self.target.url}: {str(exc) or type(exc).__name__}") from exc
+            raise SendError(f"{self.target.url.partition('?')[0]}: {str(exc) or type(exc).__name__}") from exc
         finally:
             connection.close()
         return answer.status, answer.getheader("Audit-Id") or ""
@@ -117,7 +123,10 @@ class HttpSender:
         target = self.target
         if target.scheme != "https":
             return http.client.HTTPConnection(target.host, target.port, timeout=_ANSWER_S)
-        context = ssl.create_default_context(cadata=target.ca.decode("ascii", "replace") if target.ca else None)
+        try:
+            context = ssl.create_default_context(cadata=target.ca.decode("ascii", "replace") if target.ca else None)
+        except (ssl.SSLError, ValueError) as exc:
+            raise SendError("its certificate authority is no certificate in PEM") from exc
         if target.is_insecure:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
@@ -152,7 +161,12 @@ class KubectlSender:
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """One Event of a probe, seen somewhere. `lag_us`: from the end of its stage to the moment we saw it."""
+    """
+    One Event of a probe, seen somewhere.
+
+    `lag_us`: from the end of its stage to the moment we saw it; from when the request was sent where the server's
+    clock is not ours. `ahead_us`: by how much, at least, that clock goes before ours; negative when behind.
+    """
 
     probe: Probe
     place: str
@@ -162,6 +176,7 @@ class Sighting:
     lag_us: int | None
     user: str
     expected: Level | None = None
+    ahead_us: int = 0
 
 
 @dataclass(slots=True)
@@ -188,32 +203,48 @@ class Watch:
         expected = None
         if self.policy is not None:
             expected = evaluate(self.policy, attributes_from_event(event)).level
-        lag_us = self._lag(event)
+        lag_us, ahead_us = self._times(one, event)
+        audit_id = event.audit_id or ""
         self.seen.append(
-            Sighting(one.probe, place, event.stage, event.level, event.audit_id or "", lag_us, user or "", expected)
+            Sighting(one.probe, place, event.stage, event.level, audit_id, lag_us, user or "", expected, ahead_us)
         )
 
     def _knows(self, probe: Probe, place: str, stage: Stage) -> bool:
         return any((one.probe, one.place, one.stage) == (probe, place, stage) for one in self.seen)
 
-    def _lag(self, event: Event) -> int | None:
+    def _times(self, sent: Sent, event: Event) -> tuple[int | None, int]:
+        """Give lag and `ahead_us`: no stage ends before its request was sent, or after it was seen."""
+        now_us = self.now_us()
         try:
-            return self.now_us() - microtime.parse(event.stage_timestamp or "")
+            stage_us = microtime.parse(event.stage_timestamp or "")
         except microtime.TimeError:
-            return None
+            return None, 0
+        ahead_us = min(stage_us - sent.sent_us, 0) or max(stage_us - now_us, 0)
+        if abs(ahead_us) > _SAME_CLOCK_US:
+            return now_us - sent.sent_us, ahead_us
+        return max(now_us - stage_us, 0), 0
 
-    def is_complete(self, places: Sequence[str]) -> bool:
-        """Say whether the last stage of every request was seen at every place."""
+    def is_complete(self, places: Sequence[Places]) -> bool:
+        """Say whether the last stage of every request was seen at one of each of these places."""
         return not list(self.missing(places))
 
-    def missing(self, places: Sequence[str]) -> Iterator[tuple[Sent, str]]:
-        """Give the requests whose last stage was not seen, with the place."""
+    def missing(self, places: Sequence[Places]) -> Iterator[tuple[Sent, Places]]:
+        """Give the requests whose last stage was not seen, with the places of which one would do."""
         for sent in self.sent:
-            for place in places:
-                stages = {one.stage for one in self.seen if (one.probe, one.place) == (sent.probe, place)}
+            for one_of in places:
+                stages = {one.stage for one in self.seen if one.probe == sent.probe and one.place in one_of}
                 is_refused = sent.status == _UNAUTHORIZED and Stage.RESPONSE_STARTED in stages
                 if not stages & _FINAL and not is_refused:
-                    yield sent, place
+                    yield sent, one_of
+
+
+def left_out(policy: Policy, probe: Probe) -> str:
+    """Say what a policy leaves out of this request, asked by a user whom it does not name; empty when nothing."""
+    attributes = request_info(probe.method, probe.path).attributes("", ("system:authenticated",))
+    decision = evaluate(policy, attributes)
+    if decision.level is Level.NONE:
+        return "records nothing of it"
+    return "leaves out ResponseComplete" if Stage.RESPONSE_COMPLETE in decision.omit_stages else ""
 
 
 class Tail:
@@ -232,13 +263,21 @@ class Tail:
         if self._fd < 0:
             self._open()
         while self._fd >= 0:
+            was_rotated = self._was_rotated()  # asked first: what was written until then is read below
+            self._begin_anew_if_cut()
             while data := os.read(self._fd, _READ_BYTES):
                 *whole, self._rest = (self._rest + data).split(b"\n")
                 yield from whole
-            if not self._was_rotated():
+            if not was_rotated:
                 return
             self.close()
             self._open()
+
+    def _begin_anew_if_cut(self) -> None:
+        """Read from the start what was emptied in place, as logrotate's copytruncate does."""
+        if os.fstat(self._fd).st_size < os.lseek(self._fd, 0, os.SEEK_CUR):
+            os.lseek(self._fd, 0, os.SEEK_SET)
+            self._rest = b""
 
     def close(self) -> None:
         """Let go of the file."""
@@ -251,6 +290,10 @@ class Tail:
             self._fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except FileNotFoundError:
             self._fd = -1
+            return
+        if not stat.S_ISREG(os.fstat(self._fd).st_mode):
+            self.close()
+            raise OSError(errno.EINVAL, "this is no plain file")
 
     def _was_rotated(self) -> bool:
         try:

@@ -24,7 +24,7 @@ from kubewitness.assembly.indexing import Indexing, Pace
 from kubewitness.keep.store.errors import DamagedError
 from kubewitness.keep.store.layout import DataDir, KeyDir
 from kubewitness.keep.store.sinks import Sinks, sinks_of
-from kubewitness.keep.store.tree import Tree
+from kubewitness.keep.store.tree import Tree, head_sizes
 
 RETRY_SECONDS = 5.0
 STOP_SECONDS = 60.0
@@ -139,7 +139,8 @@ class Sealer:
         with contextlib.ExitStack() as opened:
             root, meta = data.enter(self._cluster)
             opened.enter_context(root)
-            tree = Tree(root, meta.origin, KeyDir(Path(self._order.keys)).signers(meta))
+            signers = KeyDir(Path(self._order.keys)).signers(meta, is_signed=bool(head_sizes(root)))
+            tree = Tree(root, meta.origin, signers)
             opened.callback(tree.abandon)
             self._size = tree.size
             self._report(Report(self._cluster, tree.signed_size))

@@ -35,6 +35,7 @@ from kubewitness.keep.seal.errors import NoteError
 from kubewitness.keep.store.errors import DamagedError, StoreError, UnavailableError
 from kubewitness.keep.store.layout import OPERATOR, DataDir, KeyDir
 from kubewitness.keep.store.sinks import fields_of
+from kubewitness.keep.store.tree import head_sizes
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -234,8 +235,9 @@ class Service:
         for cluster in [*(cluster.name for cluster in self.config.clusters), OPERATOR]:
             with contextlib.suppress(OSError, StoreError, NoteError):
                 root, meta = self._data.enter(cluster)
-                root.close()
-                names += [f"{signer.name}+{signer.key_id.hex()}" for signer in self._keys.signers(meta)]
+                with root:
+                    signers = self._keys.signers(meta, is_signed=bool(head_sizes(root)))
+                names += [f"{signer.name}+{signer.key_id.hex()}" for signer in signers]
         return " ".join(names)
 
     # what desks tell, in their threads

@@ -7,16 +7,18 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from kubewitness._kit import lazy
 from kubewitness.cli.errors import ExitCode, UserError
 from kubewitness.cli.render.printable import printable
+from kubewitness.cli.seconds import seconds
 
 if TYPE_CHECKING:
-    from kubewitness.apiserver.canary import Sender, Sent, Sighting, Tail, Watch
+    from kubewitness.apiserver.canary import Places, Sender, Sent, Sighting, Tail, Watch
     from kubewitness.emit.backends.kubeconfig import Target
     from kubewitness.policy.types import Policy
 
@@ -33,6 +35,7 @@ Ends with 4 when an Event was not seen within --timeout, 1 when levels differ fr
 not be asked.
 """
 _TIMEOUT_S = 60.0
+_NAMESPACE = lazy.pattern(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _PAUSE_S = 0.1
 _STORE_PAUSE_S = 0.5
 
@@ -63,7 +66,7 @@ def add_subcommand(subparsers: "argparse._SubParsersAction[argparse.ArgumentPars
     parser.add_argument("-n", "--namespace", default="default", help="namespace of the requests (default: %(default)s)")
     parser.add_argument("--only", choices=("get", "create"), action="append", help="send this kind of request only")
     parser.add_argument("--policy", metavar="FILE", help="the policy that the server should be running")
-    parser.add_argument("--timeout", metavar="SECONDS", type=float, default=_TIMEOUT_S,
+    parser.add_argument("--timeout", metavar="SECONDS", type=seconds, default=_TIMEOUT_S,
                         help="how long to wait (default: %(default).0f)")  # fmt: skip
     parser.add_argument("-o", "--output", choices=("text", "json"), default="text",
                         help="how to print (default: %(default)s)")  # fmt: skip
@@ -72,14 +75,16 @@ def add_subcommand(subparsers: "argparse._SubParsersAction[argparse.ArgumentPars
 
 def run(args: argparse.Namespace) -> int:
     """Send, wait, say what was seen."""
-    from kubewitness.apiserver.canary import KINDS, SendError, Sent, Tail, Watch, probes
+    from kubewitness.apiserver.canary import KINDS, SendError, Sent, Watch, probes
 
     if not args.log and not args.data:
         raise UserError("say where to look: --log FILE, --data DIR or both")
+    if not _NAMESPACE().fullmatch(args.namespace):
+        raise UserError(f"--namespace {args.namespace}: no namespace has such a name")
     policy = _policy(args.policy)
     sender = _sender(args)
     with contextlib.ExitStack() as held:
-        tails = [held.enter_context(contextlib.closing(Tail(path))) for path in args.log]
+        tails = [held.enter_context(contextlib.closing(_tail(path))) for path in args.log]
         sent = []
         for probe in probes(args.only or KINDS, args.namespace):
             at_us = _now_us()
@@ -92,12 +97,14 @@ def run(args: argparse.Namespace) -> int:
         looks = {str(tail.path): functools.partial(_look_in_log, watch, tail) for tail in tails}
         if args.data:
             looks[args.data] = functools.partial(_store_look(watch, args.data, args.cluster, sent))
-        _wait(watch, looks, args.timeout)
-    places = list(looks)
+        # of several API servers one answers a request, and only its log has it
+        places = [tuple(dict.fromkeys(str(path) for path in args.log)), *([(args.data,)] if args.data else [])]
+        places = [one_of for one_of in places if one_of]
+        _wait(watch, looks, places, args.timeout)
     if args.output == "json":
         sys.stdout.write(json.dumps(_json(watch, places), indent=2) + "\n")
     else:
-        sys.stdout.writelines(f"{printable(line)}\n" for line in _text(watch, places, args.timeout))
+        sys.stdout.writelines(f"{printable(line)}\n" for line in _text(watch, places, args))
     if not watch.is_complete(places):
         return ExitCode.INCOMPLETE
     return ExitCode.FINDINGS if any(_differs(one) for one in watch.seen) else ExitCode.OK
@@ -141,9 +148,20 @@ def _target(args: argparse.Namespace) -> "Target":
         raise UserError(f"{args.ca}: cannot be read: {error.strerror}") from error
     if url.scheme not in ("http", "https") or not url.hostname:
         raise UserError(f"--url {args.url}: expected https://HOST:PORT")
+    if args.ca and b"-----BEGIN" not in ca:
+        raise UserError(f"{args.ca}: this is no certificate in PEM")
     return Target(
         url.scheme, url.hostname, port, url.path, ca, args.insecure_skip_tls_verify, token_file=args.token_file
     )
+
+
+def _tail(path: Path) -> "Tail":
+    from kubewitness.apiserver.canary import Tail
+
+    try:
+        return Tail(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def _look_in_log(watch: "Watch", tail: "Tail") -> None:
@@ -181,34 +199,32 @@ def _store_look(watch: "Watch", data: str, cluster: str | None, sent: "list[Sent
     return look
 
 
-def _wait(watch: "Watch", looks: Mapping[str, Callable[[], None]], timeout_s: float) -> None:
+def _wait(
+    watch: "Watch", looks: Mapping[str, Callable[[], None]], places: "Sequence[Places]", timeout_s: float
+) -> None:
     deadline = time.monotonic() + timeout_s
     while True:
-        for place, look in looks.items():
-            if list(watch.missing([place])):
-                look()
-        if watch.is_complete(list(looks)) or time.monotonic() >= deadline:
+        for one_of in places:
+            for place in one_of:
+                if not watch.is_complete([one_of]):
+                    looks[place]()
+        if watch.is_complete(places) or time.monotonic() >= deadline:
             return
         time.sleep(_PAUSE_S)
 
 
-def _text(watch: "Watch", places: list[str], timeout_s: float) -> Iterator[str]:
+def _text(watch: "Watch", places: "Sequence[Places]", args: argparse.Namespace) -> Iterator[str]:
     for sent in watch.sent:
         status = f", answered {sent.status}" if sent.status is not None else ""
         yield f"{sent.probe.kind} {sent.probe.path}{status}"
-        for place in places:
-            seen = [one for one in watch.seen if (one.probe, one.place) == (sent.probe, place)]
-            if not seen:
-                yield f"  {place}: not seen in {timeout_s:.0f} s"
-            for one in seen:
-                yield f"  {place}: {one.stage.value} at level {_level(one.level)} by {one.user or 'nobody'}{_lag(one)}"
-                if _differs(one):
-                    yield (
-                        f"    the policy says {_level(one.expected)}: the server runs another one;"
-                        " it reads its policy only when it starts"
-                    )
+        for one_of in places:
+            yield from _at(watch, sent, one_of, args)
         if sent.audit_id and sent.audit_id != sent.probe.audit_id:
             yield f"  note: sent with Audit-ID {sent.probe.audit_id}, kept under {sent.audit_id}: something in between"
+    ahead_us = max((one.ahead_us for one in watch.seen), key=abs, default=0)
+    if ahead_us:
+        side = "ahead of" if ahead_us > 0 else "behind"
+        yield f"note: the server's clock is at least {abs(ahead_us) / 1e6:.1f} s {side} the one here"
     missing = list(watch.missing(places))
     if missing:
         yield ""
@@ -218,7 +234,31 @@ def _text(watch: "Watch", places: list[str], timeout_s: float) -> Iterator[str]:
         yield "  the log is written in batches, or the webhook waits for its batch (30 s): raise --timeout"
         yield "  the backend fails: apiserver_audit_error_total at /metrics, `kubewitness apiserver check --live`"
     else:
-        yield f"all {len(watch.sent)} requests were seen to the end in {', '.join(places)}"
+        yield f"all {len(watch.sent)} requests were seen to the end in {', '.join(map(_named, places))}"
+
+
+def _at(watch: "Watch", sent: "Sent", one_of: "Places", args: argparse.Namespace) -> Iterator[str]:
+    """Say what was seen of a request at one of these places."""
+    from kubewitness.apiserver.canary import left_out
+
+    seen = [one for one in watch.seen if one.probe == sent.probe and one.place in one_of]
+    if not seen:
+        yield f"  {_named(one_of)}: not seen in {args.timeout:g} s"
+    for one in seen:
+        yield f"  {one.place}: {one.stage.value} at level {_level(one.level)} by {one.user or 'nobody'}{_lag(one)}"
+        if _differs(one):
+            yield (
+                f"    the policy says {_level(one.expected)}: the server runs another one;"
+                " it reads its policy only when it starts"
+            )
+    if watch.policy is not None and (sent, one_of) in watch.missing([one_of]):
+        what = left_out(watch.policy, sent.probe)
+        if what:
+            yield f"    {args.policy} {what}, unless a rule names who asked: it cannot be seen here"
+
+
+def _named(one_of: "Places") -> str:
+    return " or ".join(one_of)
 
 
 def _level(level: object) -> str:
@@ -230,10 +270,12 @@ def _differs(one: "Sighting") -> bool:
 
 
 def _lag(one: "Sighting") -> str:
-    return "" if one.lag_us is None else f", {one.lag_us / 1e6:.1f} s after"
+    if one.lag_us is None:
+        return ""
+    return f", {one.lag_us / 1e6:.1f} s after" + (" it was sent" if one.ahead_us else "")
 
 
-def _json(watch: "Watch", places: list[str]) -> dict[str, object]:
+def _json(watch: "Watch", places: "Sequence[Places]") -> dict[str, object]:
     return {
         "complete": watch.is_complete(places),
         "requests": [
@@ -250,6 +292,7 @@ def _json(watch: "Watch", places: list[str]) -> dict[str, object]:
                         "expectedLevel": _level(one.expected) if one.expected is not None else None,
                         "auditID": one.audit_id,
                         "lagSeconds": None if one.lag_us is None else one.lag_us / 1e6,
+                        "clockAheadSeconds": one.ahead_us / 1e6,
                     }
                     for one in watch.seen
                     if one.probe == sent.probe
@@ -257,5 +300,5 @@ def _json(watch: "Watch", places: list[str]) -> dict[str, object]:
             }
             for sent in watch.sent
         ],
-        "missing": [{"kind": sent.probe.kind, "place": place} for sent, place in watch.missing(places)],
+        "missing": [{"kind": sent.probe.kind, "place": _named(one_of)} for sent, one_of in watch.missing(places)],
     }

@@ -6,13 +6,14 @@ A shown column reads one or more flat columns of `events` and makes one value of
 """
 
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any
 
 import msgspec
 
 from kubewitness.cli.errors import UserError
 from kubewitness.cli.render.values import Column, Shrink, Tone, command_text
-from kubewitness.cli.request import Request, from_where, peer, request_of, what, who
+from kubewitness.cli.request import Request, from_where, peer, what, who
 from kubewitness.event.fields import FIELDS, Field, FieldType
 
 _FIRST_ERROR = 400
@@ -66,8 +67,8 @@ _USUAL_WIDTHS = {"received": 20, "stage_time": 20, "username": 24, "action": 6, 
 def _made(
     title: str, name: str, reads: tuple[str, ...], make: Callable[[Request], object], width: int, **looks: Any
 ) -> Shown:
-    def value(values: Sequence[object]) -> object:
-        return make(request_of(reads, values))
+    def value(values: Sequence[Any]) -> object:
+        return make(Request(**dict(zip(reads, values, strict=True))))
 
     return Shown(Column(title, name, usual_width=width, **looks), reads, value)
 
@@ -182,9 +183,17 @@ def maker(shown: Sequence[Shown]) -> Callable[[Sequence[object]], tuple[object, 
     if all(item.value is _itself for item in shown) and len(reads) == len(shown):
         return tuple  # the row is what is shown: no work for each of many
     place = {name: at for at, name in enumerate(reads)}
-    parts = [(item.value, tuple(place[name] for name in item.reads)) for item in shown]
+    parts = [_part(item.value, [place[name] for name in item.reads]) for item in shown]
 
     def make(row: Sequence[object]) -> tuple[object, ...]:
-        return tuple(value([row[at] for at in places]) for value, places in parts)
+        return tuple([part(row) for part in parts])
 
     return make
+
+
+def _part(value: Callable[[Sequence[object]], object], places: Sequence[int]) -> Callable[[Sequence[object]], object]:
+    """Give the function that makes one value of a whole row."""
+    get = itemgetter(*places)
+    if len(places) > 1:
+        return lambda row: value(get(row))
+    return get if value is _itself else lambda row: value((get(row),))

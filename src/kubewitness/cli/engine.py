@@ -294,12 +294,15 @@ def _bytes(answer: "Answer", rows: list[int]) -> Iterator[bytes]:
 
 
 def _told(error: str, statement: str, where: str | None) -> str:
-    """Say what the engine did not understand: where that was written, and what it takes for a name of a column."""
+    """Say what the engine did not understand, where that was written, and what to write for usual mistakes."""
     import re
 
+    help_ = ""
     found = re.search(r'column "([^"]+)" not found', error)
-    is_text = found is not None and f'"{found[1]}"' in (where or statement)
-    help_ = f"\n  help: text stands between single quotes: '{found[1]}'" if found and is_text else ""
+    if found and f'"{found[1]}"' in (where or statement):
+        help_ = f"\n  help: text stands between single quotes: '{found[1]}'"
+    elif "(VARCHAR[]" in error:
+        help_ = "\n  help: a list is no text: list_contains(A, 'x'), or array_to_string(A, ' ') LIKE '%x%'"
     return f"{'--where: ' if where else ''}{error}{help_}"
 
 

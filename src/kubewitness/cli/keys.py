@@ -55,17 +55,23 @@ def _show(args: argparse.Namespace) -> int:
 
 def _rotate(args: argparse.Namespace) -> int:
     from kubewitness.keep.seal.errors import NoteError
+    from kubewitness.keep.store.errors import NoKeyError
     from kubewitness.keep.store.layout import KeyDir
 
     data = data_of(args)
     meta = cluster_of(args, data)
     path = keys_path(args, data)
-    if not path.is_dir():
+    if not path.is_dir() and not args.no_overlap:
         raise UserError(f"{path}: there are no keys; --keys DIR names another place")
     try:
         new = KeyDir(path).rotate(meta, keep=0 if args.no_overlap else 1)
     except NoteError as exc:
         raise UserError(f"{path}: {exc}") from exc
+    except NoKeyError as exc:
+        raise UserError(
+            f"{path}: no key of {meta.cluster} is there; --keys DIR names another place\n"
+            "  help: where the key is lost, --no-overlap makes a new one"
+        ) from exc
     print(new.key)  # noqa: T201
     say(f"{meta.cluster}: from its next start the server signs with this key; hand it to those who verify")
     return ExitCode.OK

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from kubewitness.cli.errors import ExitCode, UserError
-from kubewitness.cli.policy_files import add_version_argument, read_bytes
+from kubewitness.cli.policy_files import add_version_argument, read_policy
 from kubewitness.cli.render.folded import folded
 from kubewitness.cli.render.printable import printable
 
@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.fix or args.diff:
         return _fix(args, one)
-    reports = [(path, one(read_bytes(path))) for path in args.files]
+    reports = [(path, one(read_policy(path))) for path in args.files]
     if args.output == "text":
         _print(_text(reports, args.server_version, args.show), sys.stdout)
     else:
@@ -116,7 +116,7 @@ def _fix(args: argparse.Namespace, one: "Callable[[bytes], Report]") -> int:
     is_changed = False
     reports = []
     for path in args.files:
-        data = read_bytes(path)
+        data = read_policy(path)
         least = Severity(args.show)
         writes = args.fix and not args.diff
         mended = mend_file(path, data, one, args.server_version, least, shows_diff=args.diff, writes=writes)

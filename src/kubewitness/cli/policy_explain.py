@@ -145,6 +145,7 @@ def _by_url(args: argparse.Namespace, user: str | None, groups: tuple[str, ...] 
 
 def _by_resource(args: argparse.Namespace, user: str | None, groups: tuple[str, ...] | None) -> _Asked:
     from kubewitness.policy.kubectl import KubectlError, resource_of, url_of
+    from kubewitness.policy.prove.named import no_such_verb
     from kubewitness.policy.types import Attributes
 
     if not args.verb:
@@ -157,6 +158,8 @@ def _by_resource(args: argparse.Namespace, user: str | None, groups: tuple[str, 
     note = "" if resource.name in word else f"{word} is taken for {resource.name}"
     if resource.group and "." not in word:
         note += "; " * bool(note) + f"{resource.name} are of group {resource.group}"
+    if wrong := no_such_verb(args.verb):
+        note += "; " * bool(note) + wrong
     url = url_of(resource, args.namespace, args.name, subresource)
     attributes = Attributes(
         args.verb,

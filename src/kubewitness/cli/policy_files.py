@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from kubewitness.policy.load import Document
 
 
+_BEGINNING = 4096
+
+
 def add_file_argument(parser: argparse.ArgumentParser) -> None:
     """Add the policy file that a command asks."""
     parser.add_argument("file", metavar="FILE", help="an audit policy, YAML or JSON; - is standard input")
@@ -45,6 +48,14 @@ def read_bytes(path: str) -> bytes:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
 
 
+def read_policy(path: str) -> bytes:
+    """Read the file of a policy; a log in its place is wrong usage, and no policy that the server would refuse."""
+    data = read_bytes(path)
+    if data[:1] == b"{" and b'"auditID":' in data[:_BEGINNING]:
+        raise UserError(f"{path}: this is an audit log, not an audit policy")
+    return data
+
+
 def parse_yaml(path: str, data: bytes, *, has_many: bool = False) -> object:
     """Parse what goes with a policy: one document, or the list of all. Raises UserError with the place."""
     import yaml
@@ -72,7 +83,7 @@ def accepted_with_bytes(path: str, server_version: str) -> "tuple[Document, byte
     """Read a policy that the server accepts, and give the bytes of its file, too."""
     from kubewitness.policy.load import read
 
-    data = read_bytes(path)
+    data = read_policy(path)
     document = read(data, server_version)
     if document.error:
         raise UserError(

@@ -4,10 +4,10 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kubewitness.cli.errors import ExitCode, UserError
+from kubewitness.cli.policy_files import read_policy
 from kubewitness.cli.render.printable import printable
 
 if TYPE_CHECKING:
@@ -153,10 +153,7 @@ def load_policy(path: str) -> "Policy":
     from kubewitness.policy.load import PolicyError, load
 
     try:
-        data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
-        return load(data)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+        return load(read_policy(path))
     except PolicyError as error:
         raise UserError(f"{path}: the server refuses this policy: {error}", ExitCode.FINDINGS) from error
 

@@ -41,6 +41,7 @@ class Request(msgspec.Struct, frozen=True):
     request_uri: str | None = None
     exec_command: Sequence[str] | None = None
     source_ips: Sequence[str] | None = None
+    dryrun: bool | None = None
 
 
 COLUMNS: tuple[str, ...] = Request.__struct_fields__
@@ -151,6 +152,8 @@ def did(request: Request, *, count: int = 1) -> str:
     past, infinitive, between = _words(request)
     thing = f"{count} x {what(request)}" if count > 1 else what(request)
     match request.outcome:
+        case "allowed" if request.dryrun:
+            return f"{who(request)} made a dry run to {infinitive} {between}{thing}: nothing was changed"
         case "allowed":
             return f"{who(request)} {past} {between}{thing}"
         case "denied" if request.code == _UNAUTHORIZED:

@@ -35,9 +35,18 @@ def misspelt(args: argparse.Namespace, is_there: Callable[[str, str], bool]) -> 
     ):
         for value in values:
             if value and value not in known and not is_there(path, value):
-                near = [f"--subresource {value}"] if noun == "resource" and value in _SUBRESOURCES else []
+                near = list(_other(value)) if noun == "resource" else []
                 near = near or difflib.get_close_matches(value, known, n=1)
                 yield f"nothing here has the {noun} '{value}'" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def _other(value: str) -> Iterator[str]:
+    """Give the subresource, or the resources of the group, that a name may stand for."""
+    from kubewitness.policy.builtin import GROUPS
+
+    if value in _SUBRESOURCES:
+        yield f"--subresource {value}"
+    yield from (f"'*.{group}'" for group in sorted(GROUPS) if group.partition(".")[0] == value)
 
 
 def _values(flags: Iterable[str]) -> Iterator[str]:

@@ -56,7 +56,20 @@ def target_of(args: argparse.Namespace) -> tuple[Path, Path, str]:
     for path in (data, keys):
         if path.exists() and not path.is_dir():
             raise UserError(f"{path}: is not a directory")
+    _check_key(data, keys, args.cluster)
     return data, keys, args.cluster
+
+
+def _check_key(data: Path, keys: Path, cluster: str) -> None:
+    """Refuse the wrong place of keys before anything is stored, and signed by a key that nobody knows."""
+    from kubewitness.keep.store.layout import DataDir, KeyDir
+
+    heads = DataDir(data).log_path(cluster) / "heads"
+    if heads.is_dir() and any(heads.iterdir()) and KeyDir(keys).lacks(cluster):
+        raise UserError(
+            f"{keys}: no key of {cluster} is there, and heads of its log were signed; --keys DIR names another place\n"
+            "  help: where the key is lost, `kubewitness keys rotate --no-overlap` makes a new one"
+        )
 
 
 def second_writer(data: Path, cluster: str) -> UserError:

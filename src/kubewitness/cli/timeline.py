@@ -128,7 +128,7 @@ def _likeness(request: Request) -> tuple[object, ...]:
     command = tuple(request.exec_command) if request.exec_command else None
     path = None if request.resource else what(request)
     return (who(request), request.action, request.resource, request.subresource, request.api_group,
-            request.namespace, request.outcome, request.code, command, path)  # fmt: skip
+            request.namespace, request.outcome, request.code, command, path, bool(request.dryrun))  # fmt: skip
 
 
 def _data(entry: Entry) -> tuple[object, ...]:

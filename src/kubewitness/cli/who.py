@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
 def target_of(args: argparse.Namespace) -> "Target":
     """Read KIND[/NAME] and -n. Raises UserError."""
     from kubewitness.look.investigate.who import Target
-    from kubewitness.look.query.syntax_resources import plural
+    from kubewitness.look.query.syntax_resources import group_of, plural
 
     kind, slash, name = args.object.partition("/")
     first = args.sources[0] if args.sources else STDIN
@@ -93,13 +93,18 @@ def target_of(args: argparse.Namespace) -> "Target":
         raise UserError(f"{args.object!r} is not KIND or KIND/NAME, as in pods/web; exec and the like are questions")
     if args.question != "listed" and args.object.endswith("/"):
         raise UserError(f"{args.object!r}: a name must follow the slash")
-    resource, _, group = kind.partition(".")
+    if "*" in name or "?" in name:
+        raise UserError(f"who asks about one object, or any of a kind: {kind} --name '{name}' narrows these")
+    resource, dot, group = kind.partition(".")
+    if args.question == "exec" and plural(resource) not in ("pods", "nodes"):
+        of_these = f", and for those of {args.object} with --name '{name}-*'" if name else ""
+        raise UserError(f"commands run in pods: ask for pods{of_these}")
     namespaces: list[str] = args.namespace or []
     if len(namespaces) > 1 or any(c in n for n in namespaces for c in "*?!,"):
         raise UserError("who asks about one object: give -n one namespace, or leave it out for all")
     namespace = namespaces[0] if namespaces else None
     args.namespace = None  # the judge decides: a list over all namespaces takes this one in
-    return Target(plural(resource), name or None, namespace, group or None)
+    return Target(plural(resource), name or None, namespace, group_of(group) if dot else None)
 
 
 def _placed(log: Log) -> Iterator[tuple[bytes, tuple[object, ...]]]:
@@ -169,11 +174,14 @@ _TABLE = (0, 1, 3, 4, 5, 6, 7)
 def _row(finding: "Finding") -> tuple[object, ...]:
     request, event = _request(finding), finding.event
     hops = list(event.source_ips or ())
+    what_was_done = f"{finding.did} (dry run)" if request.dryrun else finding.did
     return (
         request.received,
         request.username,
         request.impersonated_username,
-        finding.did if request.outcome == "allowed" else f"{finding.did}: {request.outcome or 'no answer recorded'}",
+        what_was_done
+        if request.outcome == "allowed"
+        else f"{what_was_done}: {request.outcome or 'no answer recorded'}",
         what(request),
         request.code,
         finding.certainty.value,
@@ -241,10 +249,12 @@ def _users_asked_for(args: argparse.Namespace) -> list[str]:
 
 
 def _visibility(path: str, question: "Question", target: "Target", users: Sequence[str]) -> list["Visible"]:
-    from kubewitness.look.investigate.visibility import visibility
+    from kubewitness.look.investigate.visibility import groups_of, visibility
     from kubewitness.policy.evaluate import evaluate
     from kubewitness.policy.load import PolicyError, load
 
+    if target.api_group is None and not groups_of(target.resource):
+        raise UserError(f"--policy {path}: rules are about API groups: ask about {target.resource}.GROUP")
     try:
         policy = load(Path(path).read_bytes())
     except OSError as error:
@@ -274,7 +284,8 @@ def _policy_lines(visible: Sequence["Visible"], target: "Target", path: str) -> 
     """Say what the policy does with each kind of request, the same ones together."""
     told: dict[str, list[str]] = {}
     for one in visible:
-        request = f"{one.verb} {target.resource}{'/' + one.subresource if one.subresource else ''}"
+        kind = f"{target.resource}.{one.api_group}" if target.api_group is None and one.api_group else target.resource
+        request = f"{one.verb} {kind}{'/' + one.subresource if one.subresource else ''}"
         told.setdefault(_what_policy_does(one), []).append(request)
     for words, requests in told.items():
         yield f"{path}: {', '.join(requests)}: {words}"

@@ -135,7 +135,7 @@ def parse_when(text: str, now: int, *, is_end: bool = False) -> int:
     if _RFC3339().fullmatch(stripped):
         return parse(stripped)
     try:
-        span = parse_duration(stripped.removesuffix(" ago"))
+        span = parse_duration(stripped.removesuffix(" ago").removeprefix("now-"))
     except TimeError as exc:
         raise TimeError(
             f"{text!r:.60} is not a time: give RFC 3339 (2026-11-23T03:11:14Z), a date (2026-11-23), "

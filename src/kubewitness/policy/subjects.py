@@ -58,8 +58,9 @@ def asked(context: Context, topics: Sequence[Sequence[PolicyRule]]) -> tuple[Dec
 
 
 def who_text(rule: PolicyRule) -> str:
-    """Say for whom a rule is; "" when it is for everyone."""
+    """Say for whom a rule is; "" when it is for everyone. A name with an asterisk is nobody's."""
     names = [*rule.users, *(f"group {group}" for group in rule.user_groups)]
+    names = [name for name in names if "*" not in name] or names
     return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 

@@ -3,6 +3,7 @@
 import io
 from datetime import datetime
 
+from kubewitness.cli.render import table as table_module
 from kubewitness.cli.render.output import Output
 from kubewitness.cli.render.table import write_table
 from kubewitness.cli.render.values import UNKNOWN, Column, Shrink, Tone
@@ -81,6 +82,22 @@ def test_wide_cuts_nothing():
 def test_absent_empty_and_unknown_differ():
     """What the log lacks, what it holds as empty text, and what it could not hold look different."""
     assert table([(None, "", UNKNOWN, None)]).splitlines()[1].split() == ["-", '""', "unknown", "-"]
+
+
+def test_values_that_are_equal_but_not_alike_differ():
+    """1 is True and 1.0 to Python; each is written as what it is, whichever came before."""
+    values = [1, True, 1.0, "1", 0, False, None, "None"]
+    lines = table([(None, "a", value, None) for value in (*values, *reversed(values))]).splitlines()[1:]
+    written = ["1", "true", "1.0", "1", "0", "false", "-", "None"]
+    assert [line.split()[2] for line in lines] == [*written, *reversed(written)]
+
+
+def test_more_values_than_are_kept_are_written_alike(monkeypatch):
+    """What was written before is forgotten at times, and written again."""
+    rows = [(None, f"user-{number % 7}", "x", number) for number in range(50)] * 2
+    expected = table(rows)
+    monkeypatch.setattr(table_module, "_MOST_KNOWN", 3)
+    assert table(rows) == expected
 
 
 def test_no_rows_no_heading():

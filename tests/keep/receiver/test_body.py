@@ -4,7 +4,7 @@ import json
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kubewitness.keep.receiver.body import MAX_ODD, PLAIN_BYTES, Odd, stage_time, take_apart
@@ -66,6 +66,8 @@ def test_a_large_body_of_nothing_is_given_up_soon() -> None:
     assert len(found.odd[0].raw) > 64 << 20
 
 
+@example(parts=[b"\v"], is_list=False)
+@example(parts=[event(1), b" \f"], is_list=False)
 @given(st.lists(st.binary(max_size=30) | st.sampled_from([event(1), event(2, "é"), b"{}", b"[", b'"'])), st.booleans())
 def test_nothing_is_lost_and_nothing_raises(parts: list[bytes], is_list: bool) -> None:
     """T18: whatever the bytes, each is in an Event, in what is given back, or between them as punctuation."""

@@ -7,7 +7,7 @@ import pytest
 
 from kubewitness.keep.seal.ed25519 import Ed25519Signer, Ed25519Verifier
 from kubewitness.keep.seal.errors import NoteError
-from kubewitness.keep.store.errors import DamagedError
+from kubewitness.keep.store.errors import DamagedError, NoKeyError
 from kubewitness.keep.store.layout import CLUSTER_FILE, DataDir, KeyDir, cluster_dir, default_keys, origin_of
 
 
@@ -81,6 +81,19 @@ def test_rotation_signs_with_old_and_new(tmp_path: Path) -> None:
     third = keys.rotate(meta)
     assert keys.signers(meta) == [third, second]
     assert keys.verifiers("prod") == [third.key, second.key, first.key]
+
+
+def test_a_log_that_is_signed_gets_no_key_that_nobody_knows(tmp_path: Path) -> None:
+    """Where its key is not there none is made, unless somebody says that the old one is to sign no more."""
+    root, meta = DataDir(tmp_path / "data").enter("prod")
+    root.close()
+    keys = KeyDir(tmp_path / "elsewhere")
+    for call in (lambda: keys.signers(meta, is_signed=True), lambda: keys.rotate(meta)):
+        with pytest.raises(NoKeyError, match=r"heads of prod were signed, and .*elsewhere has no key of it"):
+            call()
+    assert not keys.path.exists()
+    new = keys.rotate(meta, keep=0)
+    assert keys.signers(meta, is_signed=True) == [new]
 
 
 def test_a_public_key_that_a_crash_kept_back_is_shown_at_the_next_start(tmp_path: Path) -> None:

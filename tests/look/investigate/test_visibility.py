@@ -133,3 +133,18 @@ def test_pods_are_also_deleted_by_eviction():
     """kubectl drain."""
     assert ("create", "eviction") in requests_that_answer(Question.DELETED, Target("pods"))
     assert ("create", "eviction") not in requests_that_answer(Question.DELETED, SECRET)
+
+
+def test_a_built_in_resource_is_of_its_own_group():
+    """Nobody types the group of a Deployment, and rules are about groups; an Event is of two."""
+    seen = []
+
+    def asked(policy, attributes):
+        seen.append((attributes.api_group, attributes.verb))
+        return Decision(Level.METADATA, frozenset(), False, 0)
+
+    policy = Policy((PolicyRule(Level.METADATA),))
+    visibility(policy, Question.LISTED, Target("deployments"), asked)
+    visibility(policy, Question.LISTED, Target("events"), asked)
+    visibility(policy, Question.LISTED, Target("widgets", api_group="example.com"), asked)
+    assert list(dict.fromkeys(group for group, _ in seen)) == ["apps", "", "events.k8s.io", "example.com"]

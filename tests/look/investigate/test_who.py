@@ -198,6 +198,60 @@ def test_a_refused_collection_deleted_nothing():
     assert answer("deleted", CONFIG, "deletecollection", COLLECTION, code=403, **SCRATCH) is None
 
 
+@pytest.mark.parametrize(("code", "decision"), [(500, "allow"), (504, None), (409, "allow"), (403, "allow")])
+def test_a_collection_that_failed_may_have_been_deleted_in_part(code, decision):
+    """Every object is admitted and deleted on its own, and the first that fails ends it."""
+    noted = {"authorization.k8s.io/decision": decision} if decision else None
+    found = answer("deleted", CONFIG, "deletecollection", COLLECTION, code=code, annotations=noted, **SCRATCH)
+    assert found == ("deleted in a collection", "unknown")
+    forbidden = {"authorization.k8s.io/decision": "forbid"}
+    refused = answer("deleted", CONFIG, "deletecollection", COLLECTION, code=403, annotations=forbidden, **SCRATCH)
+    assert refused is None
+
+
+def test_a_create_that_timed_out_may_have_created():
+    """The server's error is about its answer; what it stored is not told."""
+    assert answer("created", POD, "create", "/x", code=504, **PODS) == ("created", "unknown")
+
+
+@pytest.mark.parametrize(
+    ("uri", "level", "body", "said"),
+    [
+        ("/x", "Metadata", None, "named in the request; whether it was a dry run is not recorded at Metadata"),
+        ("/x", "Request", None, "named in the request"),
+        ("/x?dryRun=All", "Request", None, "named in the request"),
+        ("/x", "Request", {"dryRun": ["All"]}, "named in the request"),
+    ],
+)
+def test_a_deletion_that_may_have_been_a_dry_run(uri, level, body, said):
+    """It says so in its body, which is not recorded at Metadata."""
+    assert judge(event("delete", uri, level=level, request=body, **NAMED), Question.DELETED, SECRET).evidence == said
+
+
+def test_a_dry_run_deletes_no_namespace():
+    """So nothing in it is gone."""
+    reference = {"resource": "namespaces", "namespace": "scratch", "name": "scratch"}
+    assert answer("deleted", CONFIG, "delete", "/x?dryRun=All", level="Request", **reference) is None
+
+
+@pytest.mark.parametrize(
+    ("verb", "uri", "expected"),
+    [
+        ("delete", "/api/v1/namespaces/production/secrets/important", ("deleted", "certain")),
+        ("delete", "/api/v1/namespaces/production/secrets/other", None),
+        ("delete", "/api/v1/namespaces/staging/secrets/important", None),
+        ("delete", "/apis/example.com/v1/namespaces/production/secrets/important", None),
+        ("deletecollection", "/api/v1/secrets", ("deleted in a collection", "unknown")),
+        ("delete", "/healthz", None),
+    ],
+)
+def test_an_object_that_stands_in_the_url_alone(verb, uri, expected):
+    """The legacy format has no objectRef."""
+    legacy = {"stage": "ResponseComplete", "verb": verb, "requestURI": uri, "responseStatus": {"code": 200}}
+    found = judge(msgspec.convert(legacy, Event), Question.DELETED, Target("secrets", "important", "production", ""))
+    assert (found and (found.did, found.certainty.value)) == expected
+
+
 def test_a_deleted_namespace_takes_its_objects_with_it():
     """Inferred: the cascade is the namespace controller's, the cause is this request."""
     reference = {"resource": "namespaces", "namespace": "scratch", "name": "scratch"}
@@ -222,6 +276,15 @@ def test_a_table_names_its_rows():
         namespace="production",
     )
     assert found == ("read in a list", "certain")
+
+
+def test_a_table_of_cells_alone_names_nothing():
+    """Asked for with includeObject=None, its rows hold no objects: it may have held this one."""
+    table = {"kind": "Table", "rows": [{"cells": ["important"]}, {"cells": ["other"], "object": None}]}
+    asked = event("list", "/x", level="RequestResponse", response=table, resource="secrets", namespace="production")
+    finding = judge(asked, Question.READ, SECRET)
+    assert finding.evidence.endswith("the answer that is recorded does not name its objects")
+    assert finding.certainty is Certainty.UNKNOWN
 
 
 def test_a_list_below_request_response_may_have_held_it():
@@ -292,6 +355,8 @@ KUBELET = "/api/v1/nodes/node-1/proxy/run/production/web-abc/c?cmd=id"
         (KUBELET, POD, "ran a command in"),
         (KUBELET.replace("run", "attach"), POD, "attached to"),
         (KUBELET.replace("run", "portForward"), POD, "forwarded a port of"),
+        (KUBELET.replace("run", "%72un"), POD, "ran a command in"),
+        (KUBELET.replace("run", "containerLogs"), POD, None),
         (KUBELET.replace("web-abc", "other"), POD, None),
         (KUBELET.replace("production", "staging"), POD, None),
         (KUBELET, Target("nodes", "node-1"), "ran a command in"),
@@ -304,3 +369,12 @@ def test_exec_through_the_kubelet(uri, target, expected):
     """nodes/proxy reaches into pods without pods/exec; the path names the pod."""
     found = answer("exec", target, "create", uri, resource="nodes", name="node-1", subresource="proxy")
     assert found == ((expected, "certain") if expected else None)
+
+
+def test_a_log_read_through_the_kubelet():
+    """As much as pods/log gives, without it."""
+    reference = {"resource": "nodes", "name": "node-1", "subresource": "proxy"}
+    logs = KUBELET.replace("run", "containerLogs")
+    assert answer("read", POD, "get", logs, **reference) == ("read the log of", "certain")
+    assert answer("touched", POD, "get", logs, **reference) == ("read the log of", "certain")
+    assert answer("read", POD, "get", KUBELET, **reference) is None

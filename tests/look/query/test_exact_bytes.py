@@ -10,7 +10,7 @@ import zstandard
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from kubewitness.look.query import scan_bytes
+from kubewitness.look.query import scan, scan_blocks, scan_bytes
 from kubewitness.look.query.run import open_events
 from kubewitness.look.query.scan_lines import lines_named
 
@@ -84,6 +84,28 @@ def test_few_rows_are_found_without_numbering_all(packed, name, where, monkeypat
     assert [json.loads(line)["auditID"] for line in raw] == audit_ids
 
 
+@pytest.mark.parametrize("name", ["audit.log.gz", "audit.log.zst"])
+@pytest.mark.parametrize("where", CONDITIONS[1:])
+@pytest.mark.parametrize("stages", ["latest", "all"])
+def test_what_is_packed_is_unpacked_once_for_few_rows(packed, name, where, stages, monkeypatch):
+    """The lines were put aside while they were at hand; where there is no room for them, they are found again."""
+    monkeypatch.setattr(scan, "_MOST_ASIDE_BYTES", 0)
+    found = bytes_of(packed / name, where, stages)
+    monkeypatch.undo()
+    monkeypatch.setattr(scan_blocks, "_FIRST_BLOCK_BYTES", 1 << 20)
+    monkeypatch.setattr(scan_bytes, "lines_named", None)
+    monkeypatch.setattr(scan_bytes._Finder, "_find_by_numbers", None)
+    assert bytes_of(packed / name, where, stages) == found
+    assert found[0]
+
+
+def test_of_many_lines_none_are_put_aside(packed, monkeypatch):
+    """More than there is room for are not looked for while the log is read."""
+    monkeypatch.setattr(scan, "_MOST_ASIDE_BYTES", 1 << 20)
+    monkeypatch.setattr(scan, "lines_named", None)
+    assert len(bytes_of(packed / "audit.log.gz", "TRUE")[0]) == 4842
+
+
 SPELLINGS = (
     '{{"kind":"Event","auditID":"{0}","stage":"{1}","verb":"{2}"}}',
     '{{"auditID" : "{0}","stage":"{1}","verb":"{2}"}}',  # no server writes this
@@ -116,11 +138,12 @@ def test_both_ways_find_the_same_bytes(tmp_path, lines, stages, is_packed, has_e
     path.write_bytes(gzip.compress(data) if is_packed else data)
     for where in ("verb = 'get'", "TRUE"):
         found = []
-        for most in (-1, 1):
+        for most, room in ((-1, 0), (1, 0), (1, 200), (1, 1 << 20)):
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(scan_bytes, "_MOST_SHOWN", most)
+                patch.setattr(scan, "_MOST_ASIDE_BYTES", room)
                 found.append(bytes_of(path, where, stages))
-        assert found[0] == found[1]
+        assert found[1:] == found[:1] * 3
 
 
 @example([b'"auditID":"', b"a", b"a"], 1)  # breaks off within the auditID

@@ -99,6 +99,7 @@ def test_rules_that_no_case_reaches():
         ("cases:\n- {user: a, url: /x, stages: [Done]}", 2, "Done", "'Done' is not a stage"),
         ("cases:\n- {user: a, url: /x, rule: x}", 2, "x}", "`rule` is the number of a rule"),
         ("cases:\n- {user: a, resource: pods, level: None}", 2, "pods", "`verb` is missing"),
+        ("cases:\n- {user: a, verb: exec, resource: pods/exec, level: None}", 2, "pods/exec", "is a get or create of"),
         ("cases:\n- {user: a, verb: get, resource: podz, level: None}", 2, "podz", "podz is no built-in resource"),
         ("cases:\n- {user: a, kubectl: frobnicate, level: None}", 2, "frob", "is not understood"),
         ("cases:\n- {user: 5, url: /x, level: None}", 2, "5", "`user` is a text"),
@@ -108,6 +109,7 @@ def test_rules_that_no_case_reaches():
         ("table: |\n  user  url  levl\n  a  /x  None\n", 3, "", "did you mean level?"),
         ("table: [a]", 1, "[a]", "`table` is a text"),
         ("policy: 5\ncases: [{user: a, url: /x, level: None}]", 1, "5", "`policy` is a text"),
+        ("apiVersion: audit.k8s.io/v1\nkind: Policy", 1, "apiVersion", "an audit policy, not cases for one"),
         ("cases: []\ncases: []", 2, "cases", "twice"),
     ],
 )

@@ -7,6 +7,7 @@ way so that the fewest letters are lost, the cut marked by an ellipsis. A cell n
 column's end.
 """
 
+import functools
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -19,6 +20,8 @@ from kubewitness.cli.render.values import UNKNOWN, Column, Shrink, Tone, rfc3339
 # Enough to see the usual values of every column; small enough to be on the screen at once.
 SAMPLE_ROWS = 1000
 _GAP = "  "
+_MOST_KNOWN = 1 << 12
+_COMING_AGAIN = frozenset({str, int, type(None)})  # not bool, of which 1 is an equal
 
 Row = Sequence[object]
 
@@ -39,6 +42,10 @@ def write_table(
     return count
 
 
+def _tone(value: object) -> Tone | None:
+    return Tone.FAINT if value is None or value is UNKNOWN else None
+
+
 def _keeps_end(column: Column, text: str) -> bool:
     # people differ at the beginning of their names (jane@...), accounts of the system at the end
     return column.shrink is Shrink.MIDDLE or (column.shrink is Shrink.USER and text.startswith("system:"))
@@ -54,6 +61,7 @@ class _Table:
         self._titles = [cell(column.title) for column in columns]
         self._day: list[str | None] = [None] * len(columns)
         self._cuts = output.may_cut and not is_wide
+        self._known = [_Known(self, at) for at in range(len(columns))]
         self._measure(sample)
         if not self._cuts:
             return
@@ -62,32 +70,29 @@ class _Table:
         self._shrink()
 
     def heading(self) -> str:
-        return self._joined([(title, Tone.STRONG) for title in self._titles])
+        return _joined([self._set(at, title, Tone.STRONG) for at, title in enumerate(self._titles)])
 
     def line(self, row: Row) -> str:
-        return self._joined(
+        return _joined(
             [
-                (self._cell(at, value), column.tone(value) if column.tone else self._default_tone(value))
-                for at, (column, value) in enumerate(zip(self._columns, row, strict=True))
+                known[value] if type(value) in _COMING_AGAIN else known.written(value)  # type: ignore[index]
+                for known, value in zip(self._known, row, strict=True)
             ]
         )
 
-    @staticmethod
-    def _default_tone(value: object) -> Tone | None:
-        return Tone.FAINT if value is None or value is UNKNOWN else None
+    def written(self, at: int, value: object) -> str:
+        """Write a value as it stands in its column: cut, filled and coloured."""
+        tone = self._columns[at].tone or _tone
+        return self._set(at, self._cell(at, value), tone(value))
 
-    def _joined(self, cells: Sequence[tuple[str, Tone | None]]) -> str:
-        parts: list[str] = []
-        last = len(cells) - 1
-        for at, ((text, tone), column, cells_wide) in enumerate(zip(cells, self._columns, self._widths, strict=True)):
-            if self._cuts and column.shrink is not Shrink.NEVER:
-                shown = fit(text, cells_wide, self._output.ellipsis, keep_end=_keeps_end(column, text))
-            else:
-                shown = text
-            # colour goes round the text, not the filling, and the last column is not filled: no trailing spaces
-            filled = shown if at == last and not column.is_right else pad(shown, cells_wide, right=column.is_right)
-            parts.append(filled.replace(shown, self._output.paint(shown, tone), 1) if shown else filled)
-        return f"{_GAP.join(parts).rstrip(' ')}\n"
+    def _set(self, at: int, text: str, tone: Tone | None) -> str:
+        column, cells_wide = self._columns[at], self._widths[at]
+        if self._cuts and column.shrink is not Shrink.NEVER:
+            text = fit(text, cells_wide, self._output.ellipsis, keep_end=_keeps_end(column, text))
+        # colour goes round the text, not the filling, and the last column is not filled: no trailing spaces
+        is_filled = column.is_right or at < len(self._columns) - 1
+        filled = pad(text, cells_wide, right=column.is_right) if is_filled else text
+        return filled.replace(text, self._output.paint(text, tone), 1) if text else filled
 
     def _cell(self, at: int, value: object) -> str:
         column = self._columns[at]
@@ -136,3 +141,21 @@ class _Table:
             at = min(able, key=lambda at: (self._columns[at].weight * cut[at] / self._widths[at] ** 0.5, at))
             self._widths[at] -= 1
             cut[at] += self._counts[at][self._widths[at]]
+
+
+class _Known(dict[str | int | None, str]):
+    """Cells of one column whose values have come before: names come again and again."""
+
+    def __init__(self, table: _Table, at: int) -> None:
+        super().__init__()
+        self.written = functools.partial(table.written, at)
+
+    def __missing__(self, value: str | int | None) -> str:
+        if len(self) >= _MOST_KNOWN:
+            self.clear()
+        written = self[value] = self.written(value)
+        return written
+
+
+def _joined(cells: Sequence[str]) -> str:
+    return f"{_GAP.join(cells).rstrip(' ')}\n"

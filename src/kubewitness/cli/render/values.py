@@ -6,6 +6,7 @@ A row is a tuple of plain values beside a tuple of `Column`s. `None` is "the log
 """
 
 import enum
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -19,6 +20,7 @@ class Unknown(enum.Enum):
 
 
 UNKNOWN = Unknown.UNKNOWN
+_PLAIN = frozenset({type(None), str, bool, int, float})
 
 
 class Shrink(enum.Enum):
@@ -94,6 +96,8 @@ def command_text(value: object) -> str:
 
 def plain(value: object) -> object:
     """Give a value as JSON and YAML know it."""
+    if type(value) in _PLAIN:
+        return value
     match value:
         case Unknown():
             return {"unknown": True}
@@ -101,10 +105,10 @@ def plain(value: object) -> object:
             return rfc3339(value)
         case bytes():
             return value.decode("utf-8", "backslashreplace")
-        case Mapping():
-            return {str(key): plain(item) for key, item in value.items()}
         case list() | tuple():
             return [plain(item) for item in value]
+        case Mapping():
+            return {str(key): plain(item) for key, item in value.items()}
         case None | str() | bool() | int() | float():
             return value
         case _:
@@ -113,7 +117,11 @@ def plain(value: object) -> object:
 
 def json_text(value: object, *, indent: int | None = None) -> str:
     """Write a value as JSON in ASCII, so that it can be shown anywhere and means the same."""
+    return _encoder(indent)(plain(value)).replace("\x7f", "\\u007f")
+
+
+@functools.cache
+def _encoder(indent: int | None) -> Callable[[object], str]:
     import json
 
-    separators = (",", ":") if indent is None else None
-    return json.dumps(plain(value), indent=indent, separators=separators).replace("\x7f", "\\u007f")
+    return json.JSONEncoder(indent=indent, separators=(",", ":") if indent is None else None).encode

@@ -13,6 +13,7 @@ import msgspec
 from kubewitness.event.decode import read
 from kubewitness.event.items import Damage, Item
 from kubewitness.event.split import Splitter
+from kubewitness.event.split_values import WHITE_SPACE
 from kubewitness.event.types import Stage
 
 PLAIN_BYTES = 4 << 20  # a larger body might hold more values than there is memory for
@@ -127,7 +128,7 @@ def _from_items(body: bytes, items: list[msgspec.Raw]) -> Body:
 
 def _from_anything(body: bytes) -> Body:
     out = Body()
-    if not body.strip():
+    if not body.strip(WHITE_SPACE):
         return out
     splitter = Splitter("")
     view = memoryview(body)

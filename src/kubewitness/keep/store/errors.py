@@ -13,5 +13,9 @@ class UnavailableError(StoreError):
     """The disk would not take it now. Nothing was acknowledged; the same may be tried again."""
 
 
+class NoKeyError(StoreError):
+    """Heads of a log were signed, and no key that signs them is where its keys are looked for."""
+
+
 class LockedError(StoreError):
     """Another process writes to this store."""

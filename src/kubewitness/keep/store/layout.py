@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from kubewitness._kit.files import DiskDirectory, read_whole, write_whole
-from kubewitness.keep.store.errors import DamagedError
+from kubewitness.keep.store.errors import DamagedError, NoKeyError
 
 if TYPE_CHECKING:
     from kubewitness.keep.seal.ed25519 import Ed25519Signer
@@ -149,10 +149,23 @@ class KeyDir:
             raise DamagedError(f"{self.path / IDENTITY_FILE}: not {IDENTITY_KEY_BYTES} bytes in hexadecimal")
         return key
 
-    def signers(self, meta: ClusterMeta) -> "list[Ed25519Signer]":
-        """Give the keys that sign a log's heads, one made if there is none. Raises NoteError, OSError."""
+    def lacks(self, cluster: str) -> bool:
+        """Tell whether there is no key that signs the heads of a log. Raises OSError."""
+        try:
+            with DiskDirectory.at(self.path) as keys:
+                return cluster_dir(cluster) + SIGN_SUFFIX not in keys.names()
+        except FileNotFoundError:
+            return True
+
+    def signers(self, meta: ClusterMeta, *, is_signed: bool = False) -> "list[Ed25519Signer]":
+        """Give the keys that sign a log's heads, one made if there is none. Raises NoteError, OSError.
+
+        Of a log that is signed none is made, for nobody knows it: what it signed would look forged. Raises NoKeyError.
+        """
         from kubewitness.keep.seal.ed25519 import Ed25519Signer  # takes 40 ms, and few need it
 
+        if is_signed and self.lacks(meta.cluster):
+            raise NoKeyError(f"heads of {meta.cluster} were signed, and {self.path} has no key of it")
         name = cluster_dir(meta.cluster)
         with self._enter() as keys:
             if name + SIGN_SUFFIX not in keys.names():
@@ -165,11 +178,13 @@ class KeyDir:
     def rotate(self, meta: ClusterMeta, keep: int = 1) -> "Ed25519Signer":
         """Add a new key before the others, of which the newest `keep` go on signing. Raises NoteError, OSError.
 
-        The public keys of those that no longer sign stay: old heads are checked by them.
+        The public keys of those that no longer sign stay: old heads are checked by them. Where there is none to go on
+        with one is made only if none should. Raises NoKeyError.
         """
         from kubewitness.keep.seal.ed25519 import Ed25519Signer  # takes 40 ms, and few need it
 
-        old = self.signers(meta)
+        is_lost = not keep and self.lacks(meta.cluster)
+        old = [] if is_lost else self.signers(meta, is_signed=True)
         new = Ed25519Signer.make(meta.origin, os.urandom(32))
         with self._enter() as keys:
             self._write(keys, cluster_dir(meta.cluster), [new, *old[:keep]])

@@ -4,8 +4,6 @@ What the bodies of an Event say of names: of the object answered, of the objects
 A body is hostile and of any shape: one that does not look like an object or a list names nothing.
 """
 
-from collections.abc import Iterator
-
 import msgspec
 
 from kubewitness.event.types import Event
@@ -60,7 +58,10 @@ def name_prefix(event: Event) -> str | None:
 
 
 def names_in_list(event: Event, namespace: str | None) -> set[str] | None:
-    """Give the names in a recorded list or Table, None when no list is recorded."""
+    """Give the names in a recorded list or Table, None when no list is recorded, or one that does not name its objects.
+
+    The rows of a Table that was asked for without objects (includeObject=None) hold cells alone.
+    """
     if not event.response_object:
         return None
     try:
@@ -69,12 +70,8 @@ def names_in_list(event: Event, namespace: str | None) -> set[str] | None:
         return None
     if body.items is None and body.rows is None and not (body.kind or "").endswith("List"):
         return None
-    objects = [*(body.items or ()), *(row.object for row in body.rows or () if row.object)]
-    return set(_names(objects, namespace))
-
-
-def _names(objects: list[_Object], namespace: str | None) -> Iterator[str]:
-    for item in objects:
-        metadata = item.metadata
-        if metadata and metadata.name and (namespace is None or metadata.namespace in (None, namespace)):
-            yield metadata.name
+    objects = [*(body.items or ()), *(row.object for row in body.rows or ())]
+    named = [item.metadata for item in objects if item and item.metadata and item.metadata.name]
+    if len(named) < len(objects):
+        return None
+    return {item.name for item in named if item.name and (namespace is None or item.namespace in (None, namespace))}

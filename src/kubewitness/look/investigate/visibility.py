@@ -9,9 +9,11 @@ that name others are passed over; nobody has a name with a `*` in it.
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 
 from kubewitness.event.types import Level, Stage
 from kubewitness.look.investigate.who import Question, Target
+from kubewitness.policy.builtin import RESOURCES
 from kubewitness.policy.types import Attributes, Decision, Policy, PolicyRule
 
 Evaluate = Callable[[Policy, Attributes], Decision]
@@ -30,6 +32,7 @@ class Visible:
     """What a policy does with one kind of request when these users ask. No users and no groups: everybody else."""
 
     verb: str
+    api_group: str
     subresource: str
     level: Level
     rule_index: int | None
@@ -70,12 +73,13 @@ def visibility(
     """Read the policy for every request that would answer, of these users if any; `evaluate` is the policy room's."""
     asked = frozenset(users)
     found: list[Visible] = []
-    for verb, subresource in requests_that_answer(question, target):
+    groups = groups_of(target.resource) if target.api_group is None else [target.api_group]
+    for group, (verb, subresource) in product(groups, requests_that_answer(question, target)):
         is_named = subresource or verb not in _NAMELESS
         attributes = Attributes(
             verb=verb,
             namespace=target.namespace or "",
-            api_group=target.api_group or "",
+            api_group=group,
             resource=target.resource,
             subresource=subresource,
             name=(target.name or "") if is_named else "",
@@ -83,6 +87,11 @@ def visibility(
         )
         found.extend(_read_rules(policy, attributes, evaluate, asked))
     return found
+
+
+def groups_of(resource: str) -> list[str]:
+    """Give the API groups in which every Kubernetes server may have a resource of this name."""
+    return [known.group for known in RESOURCES if known.name == resource]
 
 
 def _read_rules(policy: Policy, attributes: Attributes, evaluate: Evaluate, asked: frozenset[str]) -> Iterator[Visible]:
@@ -96,13 +105,20 @@ def _read_rules(policy: Policy, attributes: Attributes, evaluate: Evaluate, aske
         if decision.rule_index is None or is_for_nobody:
             continue
         yield Visible(
-            attributes.verb, attributes.subresource, decision.level, index, users, groups, decision.omit_stages
+            attributes.verb,
+            attributes.api_group,
+            attributes.subresource,
+            decision.level,
+            index,
+            users,
+            groups,
+            decision.omit_stages,
         )
         if not groups:
             left -= set(users)
         if not groups and (not users or (asked and not left)):
             return
-    yield Visible(attributes.verb, attributes.subresource, Level.NONE, None)
+    yield Visible(attributes.verb, attributes.api_group, attributes.subresource, Level.NONE, None)
 
 
 def _for_anybody(rule: PolicyRule) -> PolicyRule:

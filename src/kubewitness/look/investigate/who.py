@@ -11,12 +11,17 @@ Follows what kube-apiserver 1.36 records at each level (k8s.io/apiserver/pkg/aud
 
 import enum
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
+from kubewitness.event.derive import expand
+from kubewitness.event.expr import Ref
+from kubewitness.event.expr_evaluate import evaluate
 from kubewitness.event.types import Event, Level, ObjectReference
 from kubewitness.look.investigate.bodies import name_in_body, name_prefix, names_in_list
 from kubewitness.look.query.sql import literal
+from kubewitness.policy.request import info_from_uri, split_url
 
 CONNECT = frozenset({"exec", "attach", "portforward", "proxy"})
 """Subresources that open a stream to the object; they neither read nor change what the API stores."""
@@ -70,15 +75,15 @@ class Finding:
 
 def judge(event: Event, question: Question, target: Target) -> Finding | None:
     """Tell whether this Event answers the question about the target; None when it certainly does not."""
-    reference = event.object_ref
+    reference = _reference(event)
     if reference is None or event.verb is None:
         return None
     if question in (Question.DELETED, Question.TOUCHED):
         cascade = _namespace_deleted(event, reference, target)
         if cascade is not None:
             return cascade
-    if question in (Question.EXEC, Question.TOUCHED):
-        around = _through_the_kubelet(event, reference, target)
+    if question in _KUBELET_WORDS:
+        around = _through_the_kubelet(event, reference, target, _KUBELET_WORDS[question])
         if around is not None:
             return around
     if not _is_of_kind(reference, target):
@@ -103,8 +108,9 @@ def candidates(question: Question, target: Target) -> str:
     conditions = [resource]
     if question in (Question.DELETED, Question.TOUCHED) and target.namespace is not None:
         conditions.append(f"resource = 'namespaces' AND verb = 'delete' AND name = {literal(target.namespace)}")
-    if question in (Question.EXEC, Question.TOUCHED):
+    if question in _KUBELET_WORDS:
         conditions.append("resource = 'nodes' AND subresource = 'proxy'")
+    conditions.append("dialect = 'legacy'")  # the object stands in the URL alone
     return " OR ".join(f"({condition})" for condition in conditions)
 
 
@@ -116,6 +122,22 @@ _VERBS = {
     Question.LISTED: ("list", "watch"),
     Question.EXEC: ("get", "create"),
 }
+
+
+def _reference(event: Event) -> ObjectReference | None:
+    """Give the object of a request; where it is not recorded, as in the legacy format, by the URL."""
+    if event.object_ref is not None and event.object_ref.resource is not None:
+        return event.object_ref
+    info = info_from_uri(event.verb or "", event.request_uri or "")
+    if not info.is_resource_request:
+        return None
+    return ObjectReference(
+        resource=info.resource,
+        namespace=info.namespace or None,
+        name=info.name or None,
+        api_group=info.api_group or None,
+        subresource=info.subresource or None,
+    )
 
 
 def _is_of_kind(reference: ObjectReference, target: Target) -> bool:
@@ -190,10 +212,10 @@ def _created(event: Event, reference: ObjectReference, target: Target) -> Findin
 def _deleted(event: Event, reference: ObjectReference, target: Target) -> Finding | None:
     if event.verb == "delete" and reference.subresource is None:
         named = _named(event, reference, target)
-        return _certain(event, "deleted", named) if named else None
+        return _certain(event, "deleted", f"{named}{_unless_dry(event)}") if named else None
     if event.verb == "create" and reference.subresource == "eviction":
         named = _named(event, reference, target)
-        return _certain(event, "evicted", named) if named else None
+        return _certain(event, "evicted", f"{named}{_unless_dry(event)}") if named else None
     if event.verb == "deletecollection" and reference.subresource is None:
         return _in_collection(event, target, "deleted in a collection")
     return None
@@ -274,13 +296,18 @@ def _in_collection(event: Event, target: Target, did: str) -> Finding | None:
     selected = _selected_by_name(event, target.name)
     if selected is not None:
         return _certain(event, did, "named in the field selector") if selected else None
-    if not _may_have_happened(event):
+    if event.verb == "deletecollection" and _may_have_begun(event):
+        why = "unknown: it failed, perhaps after some were deleted; which, is recorded at no level"
+        return Finding(event, did, Certainty.UNKNOWN, why)
+    if not _is_done(event) and _code(event) is not None:
         return None  # refused as a whole: nothing of it happened to this object
     names = names_in_list(event, target.namespace)
     if names is not None:
         return _certain(event, did, "named in the list of the response body") if target.name in names else None
     if event.verb == "watch":
         return Finding(event, did, Certainty.UNKNOWN, "unknown: what a watch sent is not recorded at any level")
+    if event.response_object:
+        return _unknown(event, did, "the answer that is recorded does not name its objects")
     return _unknown(event, did, "which objects it took in is in the response body")
 
 
@@ -294,38 +321,68 @@ def _namespace_deleted(event: Event, reference: ObjectReference, target: Target)
         or target.resource == "namespaces"
         or reference.name != target.namespace
         or not _is_done(event)
+        or _is_dry(event)
     ):
         return None
     return Finding(event, "deleted its namespace", Certainty.INFERRED, "everything in a deleted namespace is deleted")
 
 
-_KUBELET = re.compile(r"/proxy/(run|exec|attach|portForward)/([^/?]+)/([^/?]+)")
-_KUBELET_WORDS = {
+_KUBELET = re.compile(r"/proxy/(\w+)/([^/]+)/([^/]+)")
+_KUBELET_CONNECTS = {
     "run": "ran a command in",
     "exec": "ran a command in",
     "attach": "attached to",
     "portForward": "forwarded a port of",
 }
+_KUBELET_READS = {"containerLogs": "read the log of"}
+_KUBELET_WORDS = {
+    Question.EXEC: _KUBELET_CONNECTS,
+    Question.READ: _KUBELET_READS,
+    Question.TOUCHED: _KUBELET_CONNECTS | _KUBELET_READS,
+}
 
 
-def _through_the_kubelet(event: Event, reference: ObjectReference, target: Target) -> Finding | None:
-    """Judge a call to the kubelet's own API through nodes/proxy, which leaves no pods/exec."""
+def _through_the_kubelet(
+    event: Event, reference: ObjectReference, target: Target, words: Mapping[str, str]
+) -> Finding | None:
+    """Judge a call to the kubelet's own API through nodes/proxy, which leaves no pods/exec and no pods/log."""
     if reference.resource != "nodes" or reference.subresource != "proxy":
         return None
-    call = _KUBELET.search(event.request_uri or "")
-    if call is None:
+    path, _ = split_url(event.request_uri or "", is_strict=False)
+    call = _KUBELET.search(path)
+    if call is None or call[1] not in words:
         return None
-    word, namespace, pod = call[1], unquote(call[2]), unquote(call[3])
+    word, namespace, pod = call.groups()
     is_pod = target.resource == "pods" and target.name in (None, pod) and target.namespace in (None, namespace)
     is_node = target.resource == "nodes" and target.name in (None, reference.name)
     if not is_pod and not is_node:
         return None
-    return _certain(event, _KUBELET_WORDS[word], f"through nodes/proxy: pod {namespace}/{pod} on node {reference.name}")
+    return _certain(event, words[word], f"through nodes/proxy: pod {namespace}/{pod} on node {reference.name}")
 
 
 def _may_have_happened(event: Event) -> bool:
+    """Tell whether a create may have been done: an error of the server, such as a timeout, may come after it."""
     code = _code(event)
-    return code is None or code < 400
+    return code is None or code < 400 or code >= 500
+
+
+def _may_have_begun(event: Event) -> bool:
+    """Tell whether a deletecollection failed at one of its objects: each is admitted and deleted on its own."""
+    code = _code(event)
+    is_authorized = (event.annotations or {}).get("authorization.k8s.io/decision") == "allow"
+    return code is not None and (code >= 500 or (code in (403, 409) and is_authorized))
+
+
+def _unless_dry(event: Event) -> str:
+    """Say that a deletion may have been a dry run, where that would stand in a body that is not recorded."""
+    is_open = _is_done(event) and _is_dry(event) is None
+    return f"; whether it was a dry run is not recorded at {_level(event).value}" if is_open else ""
+
+
+def _is_dry(event: Event) -> bool | None:
+    """Tell whether the request changed nothing; None where nobody can tell."""
+    dry = evaluate(expand(Ref("dryrun")), event)
+    return None if dry is None else bool(dry)
 
 
 def _level(event: Event) -> Level:

@@ -133,4 +133,4 @@ def tidy(error: Exception) -> str:
     """Give an engine's message without its class, and without the place in a statement that nobody wrote."""
     text = str(error).partition("\n\nLINE ")[0]
     head, _, rest = text.partition(": ")
-    return (rest if head.endswith("Error") else text).strip().replace("\n\n", "\n")
+    return (rest if head.endswith("Error") else text).strip().replace("\n\n", "\n").replace("\t", "  ")

@@ -30,7 +30,8 @@ from kubewitness.look.query.relation import Key, Reading, Relation
 from kubewitness.look.query.relation_names import every_name, identifier, rows_read
 from kubewitness.look.query.scan_blocks import LONG_LINE_BYTES, SHORT_LINE_BYTES, Block, BlockFiles, blocks
 from kubewitness.look.query.scan_lengths import LENGTHS, MOST_IN_PLACE_BYTES, Measure
-from kubewitness.look.query.scan_lines import BATCH_BYTES, Line, batches, count_lines, pick, regions
+from kubewitness.look.query.scan_lines import BATCH_BYTES, Line, batches, count_lines, lines_named, pick, regions
+from kubewitness.look.query.scan_parts import Part, Place
 from kubewitness.look.query.source import Input
 
 if TYPE_CHECKING:
@@ -43,32 +44,11 @@ AUDIT_ID = "_audit_id"
 _BODIES = frozenset({"requestObject", "responseObject"})
 _TOO_LONG = "maximum_object_size"
 _LONG_FILE_BYTES = 32 << 20
+_MOST_ASIDE_BYTES = 64 << 20  # of lines of blocks; beyond, what is shown is read once more
 _BLOCK_OPTIONS = ""
 # the engine's threads share a file buffer by buffer, of twice this size: 32 MiB would be a block for one thread alone
 _IN_PLACE = f", maximum_object_size={4 << 20}"
 _SHORT_LINES = f", maximum_object_size={2 * SHORT_LINE_BYTES}"
-
-
-class Place(msgspec.Struct, frozen=True):
-    """Where the Event of a rescued or picked row stood, and its exact bytes where they were asked for."""
-
-    offset: int
-    line: int
-    raw: bytes
-
-
-class Part(msgspec.Struct):
-    """What one INSERT read: a whole input, a block of it, or rescued lines of it."""
-
-    input: Input
-    offset: int = 0
-    line: int = 1
-    lines: int | None = None
-    """Lines of the block, None for the rest of the input."""
-    places: list[Place] | None = None
-    rows: int = 0
-    """How many rows the engine saw."""
-    reading: Reading = Reading.TOLERANT
 
 
 class Scan(msgspec.Struct):
@@ -80,6 +60,7 @@ class Scan(msgspec.Struct):
     files: BlockFiles
     parts: list[Part] = msgspec.field(default_factory=list)
     done_bytes: int = 0
+    aside_bytes: int = 0
     key: Key = Key.REQUEST
     picks: "Picks | None" = None
     measure: Measure | None = None
@@ -96,7 +77,7 @@ class Scan(msgspec.Struct):
         self.key = key
         self.keeps_every_row = keeps_every_row
         self.parts.clear()
-        self.done_bytes = 0
+        self.done_bytes = self.aside_bytes = 0
         self._has_table = False
         if self.relation.measures:
             self.connection.execute(LENGTHS)
@@ -199,8 +180,25 @@ class Scan(msgspec.Struct):
                 account.lines += rows
                 if not self._settle_odd(one, part, rows, account, block):
                     return
+                if self.question.keeps_bytes:
+                    self._put_aside(part, block)
         except TornError as exc:
             account.add_damage(_torn(one, exc.decompressed_bytes, exc.reason))
+
+    def _put_aside(self, part: int, block: Block) -> None:
+        """Keep the lines that may be asked for while they are at hand, if few: to unpack them again takes longer."""
+        now, room = self.parts[part], _MOST_ASIDE_BYTES - self.aside_bytes
+        asked = f"FROM hits WHERE _part = {part} AND _match > 0 AND NOT _odd"
+        if self._number(f"SELECT count(*) {asked}") * self.files.size(block.fd) > room * now.rows:
+            return
+        found: list[tuple[int, bytes]] = []
+        ids = {x.encode() for (x,) in self.connection.execute(f"SELECT {AUDIT_ID} {asked}").fetchall() if x is not None}
+        for at, line in lines_named(self.files.read(block.fd), ids) if ids else ():
+            room -= len(line)
+            if room < 0:
+                return
+            found.append((block.offset + at, line))
+        now.aside, self.aside_bytes = found, _MOST_ASIDE_BYTES - room
 
     # --- odd lines ------------------------------------------------------------------------------------------
 

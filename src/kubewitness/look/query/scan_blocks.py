@@ -58,6 +58,10 @@ class BlockFiles:
                 at, view = at + written, view[written:]
         return at
 
+    def size(self, fd: int) -> int:
+        """Give how many bytes a file holds."""
+        return os.fstat(fd).st_size
+
     def read(self, fd: int) -> Iterator[bytes]:
         """Give the content of a file in chunks."""
         at = 0

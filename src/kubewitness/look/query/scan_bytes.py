@@ -6,6 +6,7 @@ are given to the engine once more, and those that give rows again are, in order,
 come out even (an auditID that is spelled otherwise, or none), or where many lines are shown, the engine numbers all
 lines of a part (the same lines as before: same files, same conditions, same order), and `scan_lines` finds the bytes.
 Lines of a plain file are then read where they stand; lines of a packed one are put aside in an unlinked file.
+What is read in blocks is not unpacked again where few rows match: the scan has put the lines with their auditIDs aside.
 """
 
 import bisect
@@ -14,7 +15,7 @@ import itertools
 import os
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import BinaryIO, NamedTuple, TypeAlias
 
 from kubewitness._kit.opening import Compression, TornError
@@ -102,22 +103,23 @@ class _Finder:
         changed = _has_changed(one)  # then its last line was half, and the engine may have read that first
         if not changed and len(shown) > _MOST_SHOWN * sum(self._scan.parts[part].rows for part in wanted):
             return False
-        rows: dict[_Named, list[int]] = defaultdict(list)
+        sharing: dict[_Named, list[int]] = defaultdict(list)
         ids = f"SELECT {AUDIT_ID} FROM hits WHERE rowid IN (SELECT unnest(?))"  # noqa: S608 - our own name
         for part, audit_id, row in self._cursor.execute(
             f"SELECT _part, {AUDIT_ID}, rowid FROM hits "  # noqa: S608
             f"WHERE NOT _odd AND _part IN (SELECT unnest(?)) AND {AUDIT_ID} IN ({ids}) ORDER BY rowid",
             [list(wanted), list(shown)],
         ).fetchall():
-            rows[part, audit_id].append(row)
+            sharing[part, audit_id].append(row)
+        rows = {named: found for named, found in sharing.items() if not shown.isdisjoint(found)}
         if not shown.issubset(row for named in rows.values() for row in named):
             return False
         spots: dict[_Named, list[_Spot]] = defaultdict(list)
-        found = lines_named(_until_torn(one.chunks()), {audit_id.encode() for _, audit_id in rows})
-        for part, lines in self._by_part(one, found):
+        for part, lines in self._by_part(one, self._named(one, wanted, {audit_id for _, audit_id in rows})):
             if part in wanted:
                 for number, audit_id in self._scan.kept_ids(part, [raw for _, raw in lines]):
-                    spots[part, audit_id].append(self._spot(one, *lines[number]))
+                    if (part, audit_id) in rows:
+                        spots[part, audit_id].append(self._spot(one, *lines[number]))
         more = [len(spots[named]) - len(rows[named]) for named in rows]
         if min(more) < 0 or (any(more) and not changed):
             return False
@@ -126,6 +128,13 @@ class _Finder:
                 (row, spot) for row, spot in zip(rows[named], places, strict=not changed) if row in shown
             )
         return True
+
+    def _named(self, one: Input, wanted: Collection[int], ids: Iterable[str]) -> Iterable[tuple[int, bytes]]:
+        """Give offset and bytes of every line of these parts, at least, in which one of these auditIDs stands."""
+        asides = [aside for part in sorted(wanted) if (aside := self._scan.parts[part].aside) is not None]
+        if len(asides) == len(wanted):
+            return itertools.chain.from_iterable(asides)
+        return lines_named(_until_torn(one.chunks()), {audit_id.encode() for audit_id in ids})
 
     def _by_part(self, one: Input, lines: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, list[tuple[int, bytes]]]]:
         """Give lines in batches, each of one part, without the space around them."""

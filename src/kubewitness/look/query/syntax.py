@@ -40,7 +40,7 @@ from kubewitness.event.expr import (
 from kubewitness.event.expr_logic import conjunction, disjunction
 from kubewitness.event.filter import test
 from kubewitness.event.types import Level, Stage
-from kubewitness.look.query.syntax_resources import plural
+from kubewitness.look.query.syntax_resources import group_of, plural
 
 ACTIONS = {
     "approve": "approved or denied a CertificateSigningRequest",
@@ -215,12 +215,11 @@ def _resource(flag: str, value: str) -> Expr:
     elif not (dot or slash):
         parts.append(present(Ref("objectRef.resource")))
     if dot:
-        group = re.sub(r"^v[0-9]+(?:(?:alpha|beta)[0-9]+)?\.", "", group)
-        core = group in {"", "core", "v1"}
+        group = group_of(group)
         parts.append(
-            And((present(Ref("objectRef.resource")), Not(present(Ref("objectRef.apiGroup")))))
-            if core
-            else test(glob(Ref("objectRef.apiGroup"), group))
+            test(glob(Ref("objectRef.apiGroup"), group))
+            if group
+            else And((present(Ref("objectRef.resource")), Not(present(Ref("objectRef.apiGroup")))))
         )
     if slash:
         asked = Ref("objectRef.subresource")

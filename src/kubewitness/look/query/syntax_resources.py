@@ -4,6 +4,10 @@ The names people use for resources: short names, singulars and kinds, and the pl
 Follows the built-in resources of `kubectl api-resources` (1.36). Custom resources are not here; their plural is typed.
 """
 
+from kubewitness._kit import lazy
+
+_VERSION = lazy.pattern(r"\Av[0-9]+(?:(?:alpha|beta)[0-9]+)?\.")
+
 _TABLE = """
 apiservices APIService
 bindings Binding
@@ -82,6 +86,12 @@ PLURALS: dict[str, str] = {}
 for _line in _TABLE.split("\n"):
     for _name in _line.split():
         PLURALS[_name.lower()] = _line.split()[0]
+
+
+def group_of(text: str) -> str:
+    """Give the API group of what follows the first dot of NAME.GROUP or NAME.VERSION.GROUP; empty for the core."""
+    group = _VERSION().sub("", text, count=1)
+    return "" if group in {"core", "v1"} else group
 
 
 def plural(name: str) -> str:

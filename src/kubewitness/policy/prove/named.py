@@ -13,14 +13,22 @@ from kubewitness.policy.prove.universe import METHODS, RESOURCE_VERBS, is_resour
 from kubewitness.policy.types import GroupResources, PolicyRule
 
 _VERBS = tuple(dict.fromkeys((*RESOURCE_VERBS, *METHODS)))
+_OF_PODS = ("exec", "attach", "portforward")
+
+
+def no_such_verb(verb: str) -> str:
+    """Say that no request has a verb, and which was perhaps meant; nothing when some have it."""
+    if verb in _VERBS:
+        return ""
+    if verb in _OF_PODS:
+        return f"no request has the verb {verb!r}: kubectl {verb} is a get or create of pods/{verb}"
+    near = difflib.get_close_matches(verb.lower(), _VERBS, n=1)
+    return f"no request has the verb {verb!r}" + (f"; did you mean {near[0]!r}?" if near else "")
 
 
 def misnamed(rule: PolicyRule) -> Iterator[str]:
     """Say of each verb and resource of a rule that no request has it, and what was perhaps meant."""
-    for verb in rule.verbs:
-        if verb not in _VERBS:
-            near = difflib.get_close_matches(verb.lower(), _VERBS, n=1)
-            yield f"no request has the verb {verb!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+    yield from filter(None, map(no_such_verb, rule.verbs))
     for entry in rule.resources:
         for pattern in entry.resources:
             yield from _misnamed(entry, pattern)

@@ -15,6 +15,7 @@ from kubewitness.event.types import Level, Stage
 from kubewitness.policy.evaluate import compile_policy
 from kubewitness.policy.explain import implied_groups
 from kubewitness.policy.kubectl import KubectlError, requests_of, resource_of, url_of
+from kubewitness.policy.prove.named import no_such_verb
 from kubewitness.policy.request import RequestError, request_info
 from kubewitness.policy.stages import contents
 from kubewitness.policy.tree import GoError, Kind, Mark, Value
@@ -184,6 +185,8 @@ def _must(value: Value, kind: Kind, sentence: str) -> Value:
 
 def _unknown(name: str, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(name, known, n=1)
+    if name in ("apiVersion", "rules"):
+        return "this is an audit policy, not cases for one; name it with --policy, or as `policy` in a file of cases"
     return f"there is no member {name!r}" + (f"; did you mean {near[0]}?" if near else "")
 
 
@@ -276,6 +279,8 @@ def _by_resource(found: _Found, user: str | None, groups: tuple[str, ...] | None
     verb, namespace, name = (_optional(found, member) for member in ("verb", "namespace", "name"))
     if not verb:
         raise KubectlError("`verb` is missing: get, list, watch, create, update, patch, delete, deletecollection")
+    if wrong := no_such_verb(verb):
+        raise KubectlError(wrong)
     request = Attributes(verb, user, groups, namespace, resource.group, "v1", resource.name, subresource, name, True)
     return f"{verb} {text}", replace(request, path=url_of(resource, namespace, name, subresource))
 
