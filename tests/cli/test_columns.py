@@ -32,6 +32,12 @@ def test_a_misspelt_column_gets_a_hint():
         chosen("qqq", "table")
 
 
+def test_columns_are_named():
+    """None at all is a mistake, not a table without columns."""
+    with pytest.raises(UserError, match="name at least one"):
+        chosen(" ,", "table")
+
+
 def test_rows_are_made_of_what_is_read():
     """Each column is read once, and every shown column finds its values."""
     shown = chosen("user,username,object,code", "table")
