@@ -239,7 +239,7 @@ def test_logs_and_files_by_name(watch, tree, capsys):
         (["--exec", "echo 'x"], "--exec echo 'x: No closing quotation"),
         (["--exec", ""], "--exec names no command"),
         (["--interval", "inf"], "'inf' is no number of seconds"),
-        (["--state", "/dev/zero"], "/dev/zero: this is no plain file"),
+        (["--state", "/dev/null"], "/dev/null: this is no plain file"),
     ],
 )
 def test_usage(watch, words, says):
