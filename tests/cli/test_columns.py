@@ -35,7 +35,7 @@ def test_a_misspelt_column_gets_a_hint():
 @pytest.mark.parametrize("names", ["", " , "])
 def test_no_column_is_an_error(names):
     """Such as a variable of a script that is empty."""
-    with pytest.raises(UserError, match="--columns '.*': name at least one"):
+    with pytest.raises(UserError, match=r"--columns '.*': name at least one"):
         chosen(names, "table")
 
 
