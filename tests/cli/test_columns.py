@@ -32,10 +32,11 @@ def test_a_misspelt_column_gets_a_hint():
         chosen("qqq", "table")
 
 
-def test_columns_are_named():
-    """None at all is a mistake, not a table without columns."""
-    with pytest.raises(UserError, match="name at least one"):
-        chosen(" ,", "table")
+@pytest.mark.parametrize("names", ["", " , "])
+def test_no_column_is_an_error(names):
+    """Such as a variable of a script that is empty."""
+    with pytest.raises(UserError, match=r"--columns '.*': name at least one"):
+        chosen(names, "table")
 
 
 def test_rows_are_made_of_what_is_read():
