@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kubewitness.apiserver import integrity
 from kubewitness.apiserver.distros import DISTROS
 from kubewitness.apiserver.integrity import BLOCK_BYTES, Role, Watched, look
 from kubewitness.apiserver.watching import Guard, StateError, dump, load, watched_of
@@ -45,12 +46,12 @@ def _round(guard):
 
 
 def test_what_is_watched_is_what_the_manifest_names(tree):
-    """Manifest, the directory of static pods, policy, log with the number of files that are kept."""
+    """Manifest, the directory of static pods, policy, log with what is kept of it."""
     assert watched_of(tree.at(MANIFEST).read_bytes(), MANIFEST) == [
         Watched(MANIFEST, Role.CONFIG),
         Watched("/etc/kubernetes/manifests", Role.DIRECTORY),
         Watched(POLICY, Role.POLICY),
-        Watched(LOG, Role.LOG, 10),
+        Watched(LOG, Role.LOG, options.Rotation(100 << 20, 10, 30)),
     ]
 
 
@@ -154,6 +155,54 @@ def test_deeds_against_rotated_files(guard, tree):
     log.with_name("audit-2026-11-23T03-06-00.000.log").write_text("NEW\n")
     log.write_text("newer\n")
     assert _round(guard) == [("rewritten", "audit.log", True)]
+
+
+def test_what_the_server_prunes_is_no_alarm(guard, tree):
+    """Files beyond their number or age go by themselves; one that would stay is missed, however many there are."""
+    log = tree.at(LOG)
+    names = [f"audit-2026-11-{day}T03-00-00.000.log" for day in range(10, 20)]
+    old = "audit-2026-10-02T03-00-00.000.log"
+    for name in [old, *names]:
+        log.with_name(name).write_text("x\n")
+    guard.begin()
+    log.with_name(old).unlink()
+    assert _round(guard) == [("removed", "audit.log", False)]
+    log.with_name(names[3]).unlink()
+    [lost] = guard.round()
+    assert (lost.kind, lost.alarm) == ("removed", True)
+    assert lost.message == f"rotated file {names[3]} is gone before the server would remove it"
+    log.rename(log.with_name("audit-2026-11-21T03-00-00.000.log"))
+    log.write_text("new\n")
+    log.with_name(names[0]).unlink()
+    assert _round(guard) == [("rotated", "audit.log", False), ("removed", "audit.log", True)]
+
+
+def test_a_rotated_file_that_goes_while_it_is_listed(guard, tree, monkeypatch):
+    """The server compresses while we look: the other files are not missed."""
+    log = tree.at(LOG)
+    going = log.with_name("audit-2026-11-22T03-00-00.000.log")
+    log.with_name("audit-2026-11-21T03-00-00.000.log").write_text("x\n")
+    going.write_text("x\n")
+    guard.begin()
+    real = os.scandir
+
+    def listed(place):
+        entries = list(real(place))
+        if going.exists() and place == log.parent:
+            going.rename(f"{going}.gz")
+        return entries
+
+    monkeypatch.setattr(integrity.os, "scandir", listed)
+    assert [*_round(guard), *_round(guard)] == []
+
+
+def test_a_rescue_that_fails_hides_no_alarm(guard, tree, tmp_path):
+    """The place to save to is gone: the deletion is told all the same."""
+    (tmp_path / "rescue").rmdir()
+    tree.at(LOG).unlink()
+    removed, deleted = guard.round()
+    assert (removed.kind, deleted.kind) == ("removed", "deleted")
+    assert deleted.message.endswith(f"it could not be saved to {tmp_path / 'rescue'}: No such file or directory")
 
 
 def test_files_among_the_static_pods(guard, tree):

@@ -1,5 +1,6 @@
 """Making index, tiles and segments again: the same as before, or nothing touched."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -181,3 +182,19 @@ def test_a_head_that_was_taken_away_is_not_forgotten(data: DataDir, capsys: pyte
     assert main(["import", "--data", str(data.path), "--cluster", "prod", str(log)]) == 3
     assert what in capsys.readouterr().err
     assert (path / "tiles/checkpoint").read_bytes() == shown
+
+
+def test_nothing_is_signed_without_a_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a log without a head, as a first import that was killed leaves it, no head is made; the next import signs."""
+    log = tmp_path / "audit.log"
+    log.write_bytes(b"\n".join(recorded()[:100]) + b"\n")
+    words = ["--data", str(tmp_path / "data"), "--cluster", "prod"]
+    assert main(["import", *words, str(log)]) == 0
+    path = DataDir(tmp_path / "data").log_path("prod")
+    for name in ("heads", "tiles"):
+        shutil.rmtree(path / name)
+    assert main(["rebuild", "--data", str(tmp_path / "data")]) == 0
+    assert "prod: no head was signed yet, so there are no tiles\n" in capsys.readouterr().out
+    assert list((path / "heads").iterdir()) == []
+    assert main(["import", *words, str(log)]) == 0
+    assert _verified(DataDir(tmp_path / "data")) == 0

@@ -122,6 +122,7 @@ def test_a_policy_that_the_server_would_refuse_is_not_written(enable, tmp_path):
     [
         ("audit-log-maxage", "expected FLAG=VALUE"),
         ("maxage=3", "expected FLAG=VALUE"),
+        ("audit-log-max-age=3", "with an --audit-* flag; did you mean audit-log-maxage?"),
         ("audit-log-maxage=-1", "can't be a negative number"),
         ("audit-log-maxage=x", "invalid argument"),
         ("audit-log-mode=async", "invalid audit log mode async"),

@@ -156,6 +156,39 @@ def test_going_on(watch, tree, tmp_path, receiver, clock):
     assert next(rescue.iterdir()).read_text() == "one\n"
 
 
+def test_each_way_gets_a_change_once(watch, tree, tmp_path, receiver, clock):
+    """A command that goes on failing does not make the webhook hear of it again and again."""
+    url, got, _ = receiver
+    clock.deeds = {3: tree.at(LOG).unlink}
+    report = watch("--for", "20", "--post", url, "--exec", "false")
+    assert [change["kind"] for change in got] == ["removed", "deleted"]
+    assert (report.code, "2 changes were not delivered: false: ended with 1" in report.err) == (5, True)
+
+
+def test_who_does_not_answer_is_asked_once_a_round(watch, tree, tmp_path, clock):
+    """A receiver that lets us wait does not keep us from looking, however much happens."""
+    asked = tmp_path / "asked"
+    pods = tree.at(MANIFEST).parent
+    clock.deeds = {3: lambda: [(pods / f"{n}.yaml").write_text("") for n in range(9)]}
+    command = f"sh -c 'echo >> {asked}; exit 1'"
+    assert "9 changes were not delivered" in watch("--for", "6", "--exec", command).err
+    assert asked.read_text().count("\n") <= 4
+
+
+def test_a_state_that_cannot_be_kept_ends_no_watch(watch, tree, tmp_path, clock, monkeypatch):
+    """The disk is full: told once, and changes are told on; exit code 5 in the end."""
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(apiserver_watch, "_keep", full)
+    clock.deeds = {3: tree.at(LOG).unlink}
+    report = watch("--for", "10", "--state", tmp_path / "state")
+    assert report.code == 5
+    assert [json.loads(line)["kind"] for line in report.lines] == ["removed", "deleted"]
+    assert report.err.count("what was seen could not be kept: No space left on device") == 2
+
+
 def test_a_log_that_moves_is_followed(watch, tree, clock):
     """A manifest that names another log: it is watched from then on, and the old one too."""
     manifest = tree.at(MANIFEST)
@@ -199,6 +232,14 @@ def test_logs_and_files_by_name(watch, tree, capsys):
         (["--interval", "0"], "positive"),
         (["--rescue", "/nowhere"], "no such directory"),
         (["--post", "gopher://x"], "expected https://HOST/PATH"),
+        (["--post", "http://[::1"], "expected https://HOST/PATH"),
+        (["--post", "http://h:99999/"], "expected https://HOST/PATH"),
+        (["--post", "http://h/ü"], "expected https://HOST/PATH"),
+        (["--post", "http:///x"], "expected https://HOST/PATH"),
+        (["--exec", "echo 'x"], "--exec echo 'x: No closing quotation"),
+        (["--exec", ""], "--exec names no command"),
+        (["--interval", "inf"], "'inf' is no number of seconds"),
+        (["--state", "/dev/null"], "/dev/null: this is no plain file"),
     ],
 )
 def test_usage(watch, words, says):

@@ -2,8 +2,10 @@
 
 import io
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ POLICY = (
     "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- level: None\n  users: [noise]\n- level: RequestResponse\n"
 )
 DELETE = '{"method":"DELETE","requestURI":"/api/v1/namespaces/shop/secrets/db","user":"alice"}\n'
+CUT = "; interrupted before all was delivered, so more may be lost"
 
 
 @pytest.fixture
@@ -101,6 +104,7 @@ def test_losses_are_told_and_counted(
         ),
         (["P", "--audit-webhook-config-file=/nope"], DELETE, "initializing audit webhook: stat /nope: no such file"),
         (["P"], '\n{"uri":"/"}', "standard input:2: not a request: Object contains unknown field `uri`"),
+        (["P"], '{"kind":"Event"}', "standard input:1: an Event of a log, not a request: Object contains"),
         (["P", "/nope"], "", "/nope: cannot be read: No such file or directory"),
     ],
 )
@@ -228,3 +232,43 @@ def test_a_version_as_distributions_write_it(
     err = capfd.readouterr().err
     assert said in err
     assert "fault of kubewitness" not in err
+
+
+@pytest.mark.parametrize(
+    ("flags", "interrupts", "said"),
+    [
+        ([], 1, "1 requests (RequestResponse 1), 2 events, 0 lost, 0 refused"),
+        (
+            ["--audit-webhook-config-file=DEAD"],
+            2,
+            "1 requests (RequestResponse 1), 2 events, 0 lost, 0 refused" + CUT,
+        ),
+        (
+            ["--audit-webhook-config-file=DEAD", "--audit-webhook-mode=blocking"],
+            1,
+            "1 requests (RequestResponse 1), 1 events, 0 lost, 0 refused" + CUT,
+        ),
+    ],
+)
+def test_ctrl_c_ends_with_the_summary(
+    policy: str, tmp_path: Path, flags: list[str], interrupts: int, said: str
+) -> None:
+    """What was written is said; where a receiver does not answer, that more may be lost."""
+    dead = tmp_path / "dead.yaml"
+    dead.write_text(
+        "current-context: c\ncontexts: [{name: c, context: {cluster: a, user: u}}]\n"
+        "clusters: [{name: a, cluster: {server: 'http://127.0.0.1:1'}}]\nusers: [{name: u, user: {}}]\n"
+    )
+    command = [sys.executable, "-c", "from kubewitness.cli.main import main; raise SystemExit(main())", "emit", policy]
+    words = [*command, *(flag.replace("DEAD", str(dead)) for flag in flags)]
+    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    assert process.stdin is not None
+    assert process.stderr is not None
+    process.stdin.write(DELETE.encode())
+    process.stdin.flush()
+    process.stderr.readline()  # the backend that is used
+    for _ in range(interrupts):
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert (process.returncode, err.decode()) == (130, said + "\n")

@@ -251,7 +251,7 @@ def test_explain_says_what_is_missing(policy, words, message):
 def test_a_command_is_needed(policy):
     """`policy` alone is wrong usage."""
     found = policy()
-    assert (found.code, "COMMAND" in found.err) == (2, True)
+    assert (found.code, "COMMAND; known are check, eval, explain" in found.err) == (2, True)
 
 
 def test_policy_loads_no_engine():

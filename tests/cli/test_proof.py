@@ -1,7 +1,9 @@
 """`proof` and `export` from the command line, and `verify` of what they wrote."""
 
+import errno
 import json
 import shutil
+import stat
 import subprocess
 import sys
 import zipfile
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from kubewitness.keep.store.bundle import Bundle
 from kubewitness.keep.store.bundle_verify import check_proof, open_checkpoint, parse_keys
 from kubewitness.keep.store.layout import DataDir, KeyDir, default_keys
 from tests.keep.store.build import data_dir, recorded
@@ -103,6 +106,30 @@ def test_an_archive_and_a_directory_hold_the_same(run, data, tmp_path):
         assert (tmp_path / "case" / "events" / f"{index:020}.json").read_bytes() == EVENTS[index]
 
 
+@pytest.mark.parametrize("name", ["case", "case.zip"])
+def test_of_an_export_that_fails_nothing_is_left(run, data, tmp_path, monkeypatch, name):
+    """Neither as a directory nor as an archive; what one that was killed has left is in nobody's way."""
+    words = ("export", "--data", str(data), "--event", "0-9", "--evidence", str(tmp_path / name))
+    before = sorted(tmp_path.iterdir())
+    with monkeypatch.context() as patched:
+        patched.setattr(Bundle, "_sum", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
+        assert run(*words).code == 5
+    assert sorted(tmp_path.iterdir()) == before
+    (tmp_path / f"{name}.part").mkdir()
+    assert run(*words).code == 0
+    assert sorted(tmp_path.iterdir()) == sorted([*before, tmp_path / name])
+    assert run("verify", str(tmp_path / name)).code == 0
+
+
+def test_an_export_writes_through_no_link(run, data, tmp_path):
+    """What lies where it writes meanwhile is taken away, and what it leads to stays; nobody else may read a bundle."""
+    (tmp_path / "other").write_text("precious")
+    (tmp_path / "case.zip.part").symlink_to("other")
+    assert run("export", "--data", str(data), "--event", "1", "--evidence", str(tmp_path / "case.zip")).code == 0
+    assert (tmp_path / "other").read_text() == "precious"
+    assert stat.S_IMODE((tmp_path / "case.zip").lstat().st_mode) == 0o600
+
+
 def test_flags_choose_as_in_search(run, data, tmp_path):
     """The Events of a question, all of their stages if wanted; what no head covers yet is left out and said."""
     flags = ("--verb", "create,get", "--resource", "!leases", "--stages", "all", "--data", str(data))
@@ -163,6 +190,7 @@ def test_wrong_usage_of_export(run, data, tmp_path):
         ("--evidence", str(data), "--event", "1"): 2,
         ("--evidence", str(tmp_path / "no" / "x"), "--event", "1"): 2,
         ("--evidence", out, "--event", "12-3"): 2,
+        ("--evidence", str(tmp_path / "case.tar.gz"), "--event", "1"): 2,
         ("--evidence", out, "--event", "nothing"): 2,
         ("--evidence", out, "--event", "270-290"): 4,
     }.items():

@@ -162,6 +162,15 @@ def test_a_condition_that_is_none_says_where_it_stands(run, security_log, condit
     assert said in result.err
 
 
+@pytest.mark.parametrize("command", ["search", "top", "timeline"])
+def test_a_word_to_look_for_is_said_with_a_flag(run, security_log, command):
+    """As `grep WORD FILE` is typed: the word is no file, and the flags are named."""
+    result = run(command, "attacker", security_log)
+    assert result.code == 2
+    assert "attacker: no such file or directory; what to look for is said with flags, such as --user" in result.err
+    assert "flags" not in run(command, "no/such.log", security_log).err
+
+
 def test_a_log_can_be_piped(security_log):
     """Without SRC, and as -, standard input is read."""
     code = "import sys; from kubewitness.cli.main import main; sys.exit(main(sys.argv[1:]))"

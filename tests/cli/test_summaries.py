@@ -42,6 +42,15 @@ def test_sql_is_locked_down(run, security_log, statement):
     assert "fault of kubewitness" not in result.err
 
 
+def test_sql_comes_first_and_is_one_argument(run, security_log):
+    """The file first, or the quotes forgotten."""
+    for words in ((security_log, "SELECT 1"), ("SELECT", "*", "FROM", "events", security_log)):
+        result = run("sql", *words)
+        assert result.code == 2
+        assert "SQL comes first, between quotes, then the files" in result.err
+    assert run("sql", "SELECT(1)", security_log).code == 0
+
+
 def test_top_counts_requests(run, security_log):
     """The most frequent come first, with their share; what is not shown is counted."""
     result = run("top", "--by", "user", "--limit", "2", security_log)

@@ -152,6 +152,13 @@ def test_what_was_removed_is_told(run, tmp_path):
         "user redacted": 1,
     }
     assert "event expired 1, requestObject expired 1" in run("verify", "--data", str(data)).out
+    case = tmp_path / "case.zip"
+    assert run("export", "--data", str(data), "--evidence", str(case), "--event", "0-5").code == 0
+    result = run("verify", str(case))
+    assert result.code == 4
+    assert ": incomplete\n" in result.out
+    assert "  LACKS 3 Events were recorded there, and this was removed; nothing says by whom: event e" in result.out
+    assert len(json.loads(run("verify", str(case), "-o", "json").out)["lacking"]) == 1
 
 
 def test_memory_finds_a_rollback_and_a_rewrite(run, data, tmp_path):
@@ -184,6 +191,21 @@ def test_a_head_that_was_kept_elsewhere_is_memory_too(run, data, tmp_path):
     result = run("verify", "--data", str(data), "--head", str(kept), "-o", "json")
     assert (result.code, kinds(result)) == (3, {"fork", "changed"} & kinds(result))
     assert run("verify", "--data", str(data)).code == 0
+
+
+@pytest.mark.parametrize("is_shown", [True, False])
+def test_a_head_that_was_taken_away_is_missed(run, data, tmp_path, is_shown):
+    """Shown or remembered, it says so; the Events still lead to it, and the key's holder could sign others."""
+    state = str(tmp_path / "state.json")
+    assert run("verify", "--data", str(data), "--state", state).code == 0
+    newest = max(int(one.name) for one in (log_of(data) / "heads").iterdir())
+    (log_of(data) / "heads" / str(newest)).unlink()
+    if not is_shown:
+        shutil.copy(log_of(data) / "heads/300", log_of(data) / "tiles/checkpoint")
+    result = run("verify", "--data", str(data), "--state", state)
+    assert result.code == 3
+    told = f"tiles/checkpoint: is a head of {newest} Events, and heads/{newest} is not there"
+    assert (told if is_shown else f"heads/{newest}: is remembered and not there") in " ".join(result.out.split())
 
 
 def test_memory_goes_with_the_log(run, tmp_path):
@@ -243,7 +265,8 @@ def test_wrong_usage(run, data, tmp_path):
         result = run("verify", "--data", str(data), flag, value)
         assert result.code == 2
         assert result.err.startswith(f"kubewitness: error: {flag} {value}: ")
-    for words in ((), ("--data", str(tmp_path / "no")), ("--data", str(data), "--cluster", "x"), (__file__,)):
+    both = (str(data), "--data", str(tmp_path))
+    for words in ((), ("--data", str(tmp_path / "no")), ("--data", str(data), "--cluster", "x"), (__file__,), both):
         result = run("verify", *words)
         assert result.code == 2
         assert len(result.err.splitlines()) == 1

@@ -21,7 +21,9 @@ import msgspec
 
 from kubewitness.apiserver.readers import read_setup
 from kubewitness.apiserver.yamltext import EditError
-from kubewitness.event import logfiles
+from kubewitness.emit.backends import rotate
+from kubewitness.emit.backends.options import Rotation
+from kubewitness.event import logfiles, microtime
 
 BLOCK_BYTES = 65_536
 _MOST_BYTES = 8 << 20
@@ -39,11 +41,11 @@ class Role(enum.StrEnum):
 
 
 class Watched(msgspec.Struct, frozen=True):
-    """A path to look at. Of a log: how many rotated files the server keeps at most (0: all), None where not known."""
+    """A path to look at. Of a log: which rotated files the server keeps, None where not known."""
 
     path: str
     role: Role
-    max_backups: int | None = None
+    rotation: Rotation | None = None
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,7 +102,7 @@ def look(watched: Watched, place: Path) -> Snapshot:
         if stat.S_ISLNK(found.st_mode):
             return Snapshot(path=path, role=role, state=f"a link to {place.readlink()}", inode=found.st_ino)
         if role is Role.DIRECTORY and stat.S_ISDIR(found.st_mode):
-            names = {entry.name: entry.stat(follow_symlinks=False).st_ino for entry in os.scandir(place)}
+            names = {entry.name: entry.inode() for entry in os.scandir(place)}
             return _filled(watched, found, state="directory", names=names)
         if not stat.S_ISREG(found.st_mode):
             return Snapshot(path=path, role=role, state="no plain file", inode=found.st_ino)
@@ -143,7 +145,7 @@ def _rotated(log: Path) -> dict[str, int]:
     """Give the rotated files beside a log, with their inodes."""
     try:
         return {
-            entry.name: entry.stat(follow_symlinks=False).st_ino
+            entry.name: entry.inode()
             for entry in os.scandir(log.parent)
             if logfiles.parse(entry.name, log.name) is not None
         }
@@ -180,7 +182,8 @@ def compare(before: Snapshot, after: Snapshot, place: Path, time: str, watched: 
         wider = bool(after.mode & ~before.mode & 0o077) or before.uid != after.uid
         yield change("mode", message, alarm=wider, mode=(f"{before.mode:04o}", f"{after.mode:04o}"))
     if after.role is Role.LOG:
-        yield from _log_changes(before, after, place, change, watched)
+        due = _due(before, after, place, watched.rotation, time)
+        yield from _log_changes(before, after, place, change, due)
     elif after.role is Role.DIRECTORY:
         yield from _name_changes(before, after, change)
     elif before.digest != after.digest:
@@ -228,7 +231,16 @@ def _name_changes(before: Snapshot, after: Snapshot, change: _Maker) -> Iterator
         yield change("removed", f"{name} is gone", alarm=not name.startswith("."), name=(name, None))
 
 
-def _log_changes(before: Snapshot, after: Snapshot, place: Path, change: _Maker, watched: Watched) -> Iterator[Change]:
+def _due(before: Snapshot, after: Snapshot, place: Path, rotation: Rotation | None, time: str) -> tuple[str, ...]:
+    """Give the rotated files that the server removes by itself, by their number and age."""
+    if rotation is None or rotation.max_bytes is None:
+        return ()
+    return rotate.plan({*before.names, *after.names}, place.name, rotation, microtime.parse(time)).remove
+
+
+def _log_changes(
+    before: Snapshot, after: Snapshot, place: Path, change: _Maker, due: tuple[str, ...]
+) -> Iterator[Change]:
     gone = sorted(set(before.names) - set(after.names))
     if before.inode != after.inode:
         fresh = sorted(set(after.names) - set(before.names))
@@ -253,10 +265,8 @@ def _log_changes(before: Snapshot, after: Snapshot, place: Path, change: _Maker,
     for name in gone:
         if any(other.removesuffix(".gz") == name for other in after.names):
             continue  # compressed
-        limit = watched.max_backups
-        is_pruned = limit is not None and limit > 0 and len(before.names) + 1 >= limit
-        why = "" if is_pruned else f", though only {len(before.names)} were there" if limit else ""
-        yield change("removed", f"rotated file {name} is gone{why}", alarm=not is_pruned, name=(name, None))
+        why = "" if name in due else " before the server would remove it"
+        yield change("removed", f"rotated file {name} is gone{why}", alarm=name not in due, name=(name, None))
 
 
 def _still_stands(before: Snapshot, place: Path) -> bool:

@@ -48,7 +48,7 @@ def watched_of(data: bytes, path: str) -> list[Watched]:
     log = values.text("audit-log-path")
     host = setup.host_path(log) if log not in ("", "-") else None
     if host:
-        found.append(Watched(host, Role.LOG, options.rotation(values).max_backups))
+        found.append(Watched(host, Role.LOG, options.rotation(values)))
     return found
 
 
@@ -88,9 +88,9 @@ class Guard:
 
     def follow(self, watched: Sequence[Watched]) -> list[Watched]:
         """Watch these too, from what is there now; give those that are new."""
-        known = {one.path for one in self.watched}
-        new = [one for one in watched if one.path not in known]
-        self.watched = [*self.watched, *new]
+        before = {one.path: one for one in self.watched}
+        new = [one for one in watched if one.path not in before]
+        self.watched = list((before | {one.path: one for one in watched}).values())
         for one in new:
             self.last[one.path] = look(one, self.at(one.path))
             self._hold(one)
@@ -117,8 +117,12 @@ class Guard:
             return
         size = os.fstat(fd).st_size
         message = f"the log was deleted with {size:,} bytes, and a server may go on writing to it unseen"
-        saved = self._save(one, fd)
-        message += f"; saved to {saved}" if saved else ""
+        try:
+            saved = self._save(one, fd)
+        except OSError as exc:
+            message += f"; it could not be saved to {self.rescue}: {exc.strerror}"
+        else:
+            message += f"; saved to {saved}" if saved else ""
         yield Change(time=self.now(), kind="deleted", path=one.path, role=one.role, alarm=True, message=message,
                      before={"inode": before.inode, "links": before.links}, after={"links": 0})  # fmt: skip
 

@@ -18,7 +18,7 @@ from kubewitness.keep.index.manifest import INDEX, Manifest
 from kubewitness.keep.store.errors import LockedError
 from kubewitness.keep.store.log import LOCK, SEGMENTS
 from kubewitness.keep.store.recompress import Recompressed, recompress
-from kubewitness.keep.store.tree import SETTLED, TILES, Tree, check_shown
+from kubewitness.keep.store.tree import SETTLED, TILES, Tree, check_shown, head_sizes
 
 NEW, OLD = ".new", ".old"
 
@@ -57,7 +57,7 @@ class Rebuilding:
         return catch_up(self._root, self._cluster)
 
     def tiles(self) -> int:
-        """Make the tiles again up to the largest head that was signed; give its size.
+        """Make the tiles again up to the largest head that was signed; give its size. Without a head there are none.
 
         Raises DamagedError, and leaves the tiles as they are, when the segments do not lead to every head.
         """
@@ -67,7 +67,8 @@ class Rebuilding:
         try:
             tree = Tree(self._root, self._origin, ())
             try:
-                tree.grow(tree.signed_size)
+                if head_sizes(self._root):  # else it would be a new head, and nobody here may sign one
+                    tree.grow(tree.signed_size)
                 tree.settle()
             finally:
                 tree.abandon()

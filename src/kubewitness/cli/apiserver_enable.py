@@ -169,6 +169,8 @@ def _policy(path: str) -> bytes:
 
 def _flags(texts: Sequence[str]) -> dict[str, str]:
     """Read what --set says, all together: some values are right only beside others."""
+    import difflib
+
     from kubewitness.emit.backends import options
     from kubewitness.emit.backends.flagvalues import FlagError
 
@@ -176,7 +178,9 @@ def _flags(texts: Sequence[str]) -> dict[str, str]:
     for text in texts:
         name, equals, value = text.removeprefix("--").partition("=")
         if not equals or name not in options.BY_NAME:
-            raise UserError(f"--set {text}: expected FLAG=VALUE with an --audit-* flag (docs/reference/emit-flags.md)")
+            near = difflib.get_close_matches(name, options.BY_NAME, n=1) if equals else []
+            meant = f"; did you mean {near[0]}?" if near else " (docs/reference/emit-flags.md)"
+            raise UserError(f"--set {text}: expected FLAG=VALUE with an --audit-* flag{meant}")
         flags[options.BY_NAME[name].name] = value
     try:
         refused = options.check(

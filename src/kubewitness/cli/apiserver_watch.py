@@ -8,13 +8,17 @@ import subprocess
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from kubewitness.cli.errors import ExitCode, UserError
 from kubewitness.cli.render.printable import printable
+from kubewitness.cli.seconds import seconds
 
 if TYPE_CHECKING:
     from kubewitness.apiserver.integrity import Change, Snapshot, Watched
@@ -53,9 +57,9 @@ def add_subcommand(subparsers: "argparse._SubParsersAction[argparse.ArgumentPars
     parser.add_argument("--file", metavar="FILE", action="append", default=[], help="watch this file too")
     parser.add_argument("--root", metavar="DIR", type=Path, help="where the server's host has its /; all paths are"
                         " under it")  # fmt: skip
-    parser.add_argument("--interval", metavar="SECONDS", type=float, default=_INTERVAL_S,
+    parser.add_argument("--interval", metavar="SECONDS", type=seconds, default=_INTERVAL_S,
                         help="between two looks (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--for", metavar="SECONDS", type=float, dest="for_s", help="end after this time")
+    parser.add_argument("--for", metavar="SECONDS", type=seconds, dest="for_s", help="end after this time")
     parser.add_argument("--once", action="store_true", help="look once, compare with --state, and end")
     parser.add_argument("--state", metavar="FILE", type=Path, help="where to keep what was seen; also between starts")
     parser.add_argument("--rescue", metavar="DIR", type=Path, help="copy a log here when it is deleted while open")
@@ -110,6 +114,7 @@ def _once(args: argparse.Namespace, guard: "Guard", teller: "Teller", *, is_firs
 
 def _go_on(args: argparse.Namespace, guard: "Guard", teller: "Teller") -> int:
     end = None if args.for_s is None else time.monotonic() + args.for_s
+    unkept = ""
     while True:
         changes = list(guard.round())
         for change in changes:
@@ -118,15 +123,27 @@ def _go_on(args: argparse.Namespace, guard: "Guard", teller: "Teller") -> int:
             _follow(args, guard)
         teller.deliver()
         if args.state is not None and not teller.waiting:
-            _keep(args.state, guard)
+            unkept = _not_kept(args.state, guard, unkept)
         if end is not None and time.monotonic() >= end:
             break
         time.sleep(args.interval)
-    if teller.waiting or teller.dropped:
-        raise UserError(
-            f"{len(teller.waiting) + teller.dropped} changes were not delivered: {teller.why}", ExitCode.RUNTIME
-        )
+    if teller.undelivered:
+        raise UserError(f"{teller.undelivered} changes were not delivered: {teller.why}", ExitCode.RUNTIME)
+    if unkept:
+        raise UserError(unkept, ExitCode.RUNTIME)
     return ExitCode.OK
+
+
+def _not_kept(state: Path, guard: "Guard", told: str) -> str:
+    """Keep the state, or give why not: a disk that is full ends no watch, and is told once."""
+    try:
+        _keep(state, guard)
+    except OSError as error:
+        why = f"{state}: what was seen could not be kept: {error.strerror}"
+        if why != told:
+            print(f"kubewitness: {printable(why)}", file=sys.stderr)  # noqa: T201
+        return why
+    return ""
 
 
 def _follow(args: argparse.Namespace, guard: "Guard") -> None:
@@ -174,6 +191,8 @@ def _kept(state: Path | None) -> "list[Snapshot]":
 
     if state is None or not state.exists():
         return []
+    if not state.is_file():
+        raise UserError(f"{state}: this is no plain file")
     try:
         return load(state.read_bytes())
     except StateError as error:
@@ -189,18 +208,62 @@ def _keep(state: Path, guard: "Guard") -> None:
         write_whole(directory, state.name, dump(list(guard.last.values())))
 
 
+@dataclass(slots=True)
+class _Way:
+    """One way to deliver changes, in order; what cannot be delivered waits, up to a limit."""
+
+    send: Callable[[bytes], str]
+    waiting: deque[bytes] = field(default_factory=deque)
+    dropped: int = 0
+    why: str = ""
+
+    def add(self, body: bytes) -> None:
+        """Deliver this, unless others wait: whoever does not answer is asked once a round, not once a change."""
+        self.waiting.append(body)
+        if len(self.waiting) == 1:
+            self.deliver()
+        if len(self.waiting) > _MOST_WAITING:
+            self.waiting.popleft()
+            self.dropped += 1
+
+    def deliver(self) -> None:
+        """Try to deliver what waits."""
+        while self.waiting:
+            why = self.send(self.waiting[0])
+            if why:
+                if why != self.why:
+                    print(f"kubewitness: a change was not delivered yet: {printable(why)}", file=sys.stderr)  # noqa: T201
+                self.why = why
+                return
+            self.waiting.popleft()
+
+
 class Teller:
-    """Tells changes on standard output, and delivers them; what cannot be delivered waits, up to a limit."""
+    """Tells changes on standard output, and delivers each to a webhook and a command."""
 
     def __init__(self, url: str | None, command: str | None, *, only_alarms: bool) -> None:
-        self.url = url
-        self.command = shlex.split(command) if command else []
         self.only_alarms = only_alarms
-        self.waiting: deque[bytes] = deque()
-        self.dropped = 0
-        self.why = ""
-        if url is not None and urlsplit(url).scheme not in ("http", "https"):
-            raise UserError(f"--post {url}: expected https://HOST/PATH")
+        self.ways: list[_Way] = []
+        if url is not None:
+            _check_url(url)
+            self.ways.append(_Way(partial(_post, url)))
+        if command is not None:
+            self.ways.append(_Way(partial(_run, _words(command))))
+
+    @property
+    def undelivered(self) -> int:
+        """How many changes wait or were dropped, by the way that has most of them."""
+        return max((len(way.waiting) + way.dropped for way in self.ways), default=0)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether anything waits."""
+        return any(way.waiting for way in self.ways)
+
+    @property
+    def why(self) -> str:
+        """What stood in the way."""
+        return "; ".join(way.why for way in self.ways if way.waiting or way.dropped)
 
     def tell(self, change: "Change") -> None:
         """Print a change and hand it to webhook and command."""
@@ -211,53 +274,62 @@ class Teller:
         body = msgspec.json.encode(change)
         sys.stdout.write(body.decode("utf-8", "replace") + "\n")
         sys.stdout.flush()
-        if self.url or self.command:
-            self.waiting.append(body)
-            self.deliver()
-        while len(self.waiting) > _MOST_WAITING:
-            self.waiting.popleft()
-            self.dropped += 1
+        for way in self.ways:
+            way.add(body)
 
     def deliver(self) -> None:
-        """Try to deliver what waits, in order; what fails goes on waiting."""
-        while self.waiting:
-            why = self._post(self.waiting[0]) or self._run(self.waiting[0])
-            if why:
-                if why != self.why:
-                    print(f"kubewitness: a change was not delivered yet: {printable(why)}", file=sys.stderr)  # noqa: T201
-                self.why = why
-                return
-            self.waiting.popleft()
+        """Try to deliver what waits."""
+        for way in self.ways:
+            way.deliver()
 
-    def _post(self, body: bytes) -> str:
-        if self.url is None:
-            return ""
-        url = urlsplit(self.url)
-        connection: http.client.HTTPConnection
-        if url.scheme == "https":
-            context = ssl.create_default_context()
-            connection = http.client.HTTPSConnection(url.hostname or "", url.port, timeout=_DELIVERY_S, context=context)
-        else:
-            connection = http.client.HTTPConnection(url.hostname or "", url.port, timeout=_DELIVERY_S)
-        try:
-            target = (url.path or "/") + (f"?{url.query}" if url.query else "")
-            connection.request("POST", target, body, {"Content-Type": "application/json"})
-            status = connection.getresponse().status
-        except (OSError, http.client.HTTPException) as error:
-            return f"{self.url}: {str(error) or type(error).__name__}"
-        finally:
-            connection.close()
-        return "" if http.client.OK <= status < http.client.MULTIPLE_CHOICES else f"{self.url}: status {status}"
 
-    def _run(self, body: bytes) -> str:
-        if not self.command:
-            return ""
-        try:
-            done = subprocess.run(  # noqa: S603 - the command the user named
-                self.command, input=body, stdout=subprocess.DEVNULL, timeout=_DELIVERY_S, check=False
-            )
-        except subprocess.TimeoutExpired:
-            return f"{self.command[0]}: did not end in {_DELIVERY_S:.0f} s"
-        except OSError as error:
-            return f"{self.command[0]}: {error.strerror}"
-        return "" if done.returncode == 0 else f"{self.command[0]}: ended with {done.returncode}"
+def _check_url(url: str) -> None:
+    """Refuse what cannot be posted to now, not when there is an alarm. Raises UserError."""
+    try:
+        parts = urlsplit(url)
+        is_good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_good = False
+    if not is_good or not url.isascii() or not url.isprintable() or " " in url:
+        raise UserError(f"--post {url}: expected https://HOST/PATH")
+
+
+def _words(command: str) -> list[str]:
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise UserError(f"--exec {command}: {error}") from error
+    if not words:
+        raise UserError("--exec names no command")
+    return words
+
+
+def _post(address: str, body: bytes) -> str:
+    url = urlsplit(address)
+    connection: http.client.HTTPConnection
+    if url.scheme == "https":
+        context = ssl.create_default_context()
+        connection = http.client.HTTPSConnection(url.hostname or "", url.port, timeout=_DELIVERY_S, context=context)
+    else:
+        connection = http.client.HTTPConnection(url.hostname or "", url.port, timeout=_DELIVERY_S)
+    try:
+        target = (url.path or "/") + (f"?{url.query}" if url.query else "")
+        connection.request("POST", target, body, {"Content-Type": "application/json"})
+        status = connection.getresponse().status
+    except (OSError, http.client.HTTPException) as error:
+        return f"{address}: {str(error) or type(error).__name__}"
+    finally:
+        connection.close()
+    return "" if http.client.OK <= status < http.client.MULTIPLE_CHOICES else f"{address}: status {status}"
+
+
+def _run(command: list[str], body: bytes) -> str:
+    try:
+        done = subprocess.run(  # noqa: S603 - the command the user named
+            command, input=body, stdout=subprocess.DEVNULL, timeout=_DELIVERY_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return f"{command[0]}: did not end in {_DELIVERY_S:.0f} s"
+    except OSError as error:
+        return f"{command[0]}: {error.strerror}"
+    return "" if done.returncode == 0 else f"{command[0]}: ended with {done.returncode}"

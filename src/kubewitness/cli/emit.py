@@ -98,8 +98,13 @@ def run(args: argparse.Namespace) -> int:
     except (FlagError, StartError) as exc:
         raise UserError(f"{exc}{_where(exc)}") from exc
     sources = [*args.requests, *(args.sources or ())] or ["-"]
-    with auditing:
-        count = _emit(auditing, sources, teller)
+    count = _Count()
+    try:
+        with auditing:
+            _emit(auditing, sources, teller, count)
+    except KeyboardInterrupt:
+        _conclude(auditing, count)
+        raise
     teller.check()
     return _conclude(auditing, count)
 
@@ -117,15 +122,20 @@ def _where(error: Exception) -> str:
 
 @dataclass(slots=True)
 class _Count:
-    """Requests, and those the server would have refused; lines that are no request, and files that were not read."""
+    """
+    Requests, and those the server would have refused; lines that are no request, and files that were not read.
+
+    `is_under_way`: a request was begun and is not at its end.
+    """
 
     requests: int = 0
     refused: int = 0
     strange: int = 0
     unread: int = 0
+    is_under_way: bool = False
 
 
-def _emit(auditing: "Auditing", sources: Sequence[str], teller: "_Teller") -> _Count:
+def _emit(auditing: "Auditing", sources: Sequence[str], teller: "_Teller", count: _Count) -> None:
     """Drive each described request; count what was found."""
     import time
     import uuid
@@ -134,7 +144,6 @@ def _emit(auditing: "Auditing", sources: Sequence[str], teller: "_Teller") -> _C
     from kubewitness.emit.stages.handler import NotStoredError, drive
     from kubewitness.policy.request import RequestError
 
-    count = _Count()
     for where, line in _lines(sources, count):
         if line.startswith(codecs.BOM_UTF8):
             _tell(f"{where}: byte order mark skipped")
@@ -142,9 +151,11 @@ def _emit(auditing: "Auditing", sources: Sequence[str], teller: "_Teller") -> _C
             exchange = exchange_of(line.removeprefix(codecs.BOM_UTF8), time.time_ns() // 1000, str(uuid.uuid4()))
         except DescriptionError as exc:
             count.strange += 1
-            _tell(f"{where}: not a request: {exc}")
+            is_event = line.startswith(b'{"kind":"Event"')
+            _tell(f"{where}: {'an Event of a log, ' if is_event else ''}not a request: {exc}")
             continue
         count.requests += 1
+        count.is_under_way = True
         try:
             if auditing.auditor is not None:
                 drive(auditing.auditor, exchange)
@@ -155,8 +166,8 @@ def _emit(auditing: "Auditing", sources: Sequence[str], teller: "_Teller") -> _C
         except RequestError as exc:
             count.refused += 1
             _tell(f"{where}: not audited: {exc}")
+        count.is_under_way = False
         teller.check()
-    return count
 
 
 def _lines(sources: Sequence[str], count: _Count) -> Iterator[tuple[str, bytes]]:
@@ -186,6 +197,8 @@ def _conclude(auditing: "Auditing", count: _Count) -> int:
     levels = ", ".join(f"{name} {count}" for name, count in sorted(metrics.levels.items()))
     aside = f"; {count.strange} line{' is' if count.strange == 1 else 's are'} no request" if count.strange else ""
     aside += f"; {count.unread} file{' was' if count.unread == 1 else 's were'} not read" if count.unread else ""
+    if count.is_under_way or not auditing.has_delivered:
+        aside += "; interrupted before all was delivered, so more may be lost"
     _tell(
         f"{count.requests} requests ({levels or 'none'}), {metrics.events} events, {lost} lost,"
         f" {count.refused} refused{aside}"

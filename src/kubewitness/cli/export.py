@@ -1,12 +1,14 @@
 """`kubewitness export`: a bundle of evidence that somebody else can check with nothing but Python."""
 
 import argparse
+import os
 import re
+import shutil
 import zipfile
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from kubewitness import __version__
 from kubewitness.cli.answer import counted, say
@@ -57,6 +59,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+_OTHER_ARCHIVES = frozenset([".tar", ".tgz", ".gz", ".xz", ".zst", ".7z", ".json", ".jsonl"])
+"""Names that nobody gives to a directory."""
+
+
 def run(args: argparse.Namespace) -> int:
     """Write the bundle."""
     from kubewitness.keep.store.bundle import Bundle
@@ -65,6 +71,8 @@ def run(args: argparse.Namespace) -> int:
     flags = _flags(args)
     if not args.event and not flags:
         raise UserError("no Event was chosen: use flags as in `search`, or name some with --event")
+    if out.suffix in _OTHER_ARCHIVES:
+        raise UserError(f"{out}: a bundle is an archive whose name ends in .zip, or a directory")
     if out.exists():
         raise UserError(f"{out}: is there already")
     if not out.absolute().parent.is_dir():
@@ -140,24 +148,38 @@ def _chosen(archive: "Archive", words: list[str], indexes: list[int]) -> "list[E
 
 
 def _write(out: Path, files: Iterator[tuple[str, bytes]]) -> None:
-    """Write files to a directory or an archive; on an error nothing is left."""
-    if out.suffix == ".zip":
-        part = out.with_name(out.name + ".part")
-        try:
-            with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
-                for name, content in files:
-                    entry = zipfile.ZipInfo(f"{out.stem}/{name}", date_time=(1980, 1, 1, 0, 0, 0))
-                    entry.external_attr = 0o600 << 16
-                    entry.compress_type = zipfile.ZIP_DEFLATED
-                    archive.writestr(entry, content)
-            part.chmod(0o600)
-            part.rename(out)
-        finally:
-            part.unlink(missing_ok=True)
-        return
-    out.mkdir(mode=0o700)
-    (out / "events").mkdir(mode=0o700)
-    for name, content in files:
-        path = out / name
-        path.write_bytes(content)
-        path.chmod(0o600)
+    """Write files to a directory or an archive, readable by nobody else; on an error nothing is left."""
+    part = out.with_name(out.name + ".part")
+    _remove(part)  # of an export that was killed; through a link nothing is written
+    try:
+        if out.suffix == ".zip":
+            _write_archive(part, out.stem, files)
+        else:
+            (part / "events").mkdir(mode=0o700, parents=True)
+            part.chmod(0o700)
+            for name, content in files:
+                with _new(part / name) as file:
+                    file.write(content)
+        part.rename(out)
+    finally:
+        _remove(part)
+
+
+def _write_archive(path: Path, top: str, files: Iterator[tuple[str, bytes]]) -> None:
+    with _new(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files:
+            entry = zipfile.ZipInfo(f"{top}/{name}", date_time=(1980, 1, 1, 0, 0, 0))
+            entry.external_attr = 0o600 << 16
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, content)
+
+
+def _new(path: Path) -> BinaryIO:
+    return open(path, "xb", opener=lambda name, flags: os.open(name, flags, 0o600))
+
+
+def _remove(part: Path) -> None:
+    if part.is_dir() and not part.is_symlink():
+        shutil.rmtree(part)
+    else:
+        part.unlink(missing_ok=True)

@@ -76,7 +76,7 @@ def add_filter_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags that choose requests."""
     group = parser.add_argument_group(
         "which requests",
-        "A flag given twice, or values between commas, mean either; different flags mean\n  both. "
+        "A flag given twice, or values between commas, mean either; different flags mean\nboth. "
         "* and ? are wildcards, ! before a value excludes it.",
     )
     for names, metavar, text in _FLAGS:

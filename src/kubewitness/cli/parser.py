@@ -89,6 +89,8 @@ class Parser(argparse.ArgumentParser):
         message = re.sub(r"(are required: .*), SRC$", r"\1", message)
         if wrong := _UNRECOGNISED().match(message):
             message += self._meant(wrong[1])
+        elif message.endswith("are required: COMMAND"):
+            message += f"; known are {', '.join(self.commands())}"
         elif wrong := _NO_CHOICE().search(message):
             message += _like(wrong[1], [choice.strip("'") for choice in wrong[2].split(", ")])
         self.exit(ExitCode.USAGE, f"{self.prog}: error: {printable(message)}\n  help: {self.prog} --help\n")

@@ -50,7 +50,8 @@ def run(args: argparse.Namespace) -> int:
                 if args.tiles or is_all:
                     with Progress(f"{name}: tiles", lambda: None):
                         size = work.tiles()
-                    _say(f"{name}: tiles of {counted(size, 'event')} made again; they lead to every signed head")
+                    made = f"tiles of {counted(size, 'event')} made again; they lead to every signed head"
+                    _say(f"{name}: {made if size else 'no head was signed yet, so there are no tiles'}")
                 if args.index or is_all:
                     with Progress(f"{name}: index", lambda: None):
                         manifest = work.index()

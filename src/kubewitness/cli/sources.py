@@ -89,7 +89,7 @@ def sources_of(args: argparse.Namespace) -> list[str]:
         raise UserError("- can be given once: standard input is read to its end")
     for source in named:
         if source != STDIN:
-            _check(source)
+            _check(source, has_flags="where" in args)
     return named
 
 
@@ -103,10 +103,12 @@ def store_of(args: argparse.Namespace, env: Mapping[str, str] = os.environ) -> s
     return data
 
 
-def _check(source: str) -> None:
+def _check(source: str, *, has_flags: bool) -> None:
     is_directory = os.path.isdir(source)  # noqa: PTH112
     if not os.path.exists(source):  # noqa: PTH110
-        raise UserError(f"{source}: no such file or directory{_hint(source)}")
+        is_word = has_flags and not {".", "/"} & set(source)
+        asks = "; what to look for is said with flags, such as --user" if is_word else ""
+        raise UserError(f"{source}: no such file or directory{_hint(source) or asks}")
     if not os.access(source, os.R_OK | (os.X_OK if is_directory else 0)):
         raise UserError(f"{source}: permission denied (audit logs are usually readable by root only)")
     if is_directory and not os.listdir(source):  # noqa: PTH208

@@ -9,6 +9,7 @@ import argparse
 
 from kubewitness.cli.answer import conclude
 from kubewitness.cli.engine import open_log
+from kubewitness.cli.errors import UserError
 from kubewitness.cli.progress import Progress
 from kubewitness.cli.render.choose import add_output_arguments, output_of, write_rows
 from kubewitness.cli.render.values import Column, Shrink
@@ -31,6 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Ask and print."""
+    if not {" ", "\t", "\n", "("} & set(args.statement):
+        raise UserError(f"{args.statement!r} is no question: SQL comes first, between quotes, then the files")
     with open_log(args, stages="all") as log, Progress("reading", log.fraction) as progress:
         answer = log.query(args.statement)
         columns = [

@@ -7,6 +7,7 @@ there was something to check and all of it was.
 
 import argparse
 import json
+import os
 import sys
 import time
 import zlib
@@ -83,6 +84,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Verify and tell."""
     target = args.target or ""
+    if target and args.data and args.data != os.environ.get("KUBEWITNESS_DATA"):
+        raise UserError("give either TARGET or --data, not both")
     if not args.max_unsigned >= 0:  # so a number that is none, which nothing exceeds, is refused too
         raise UserError(f"--max-unsigned {args.max_unsigned:g}: a number of seconds is wanted, 0 or more")
     if target.startswith(("http://", "https://")):
@@ -90,8 +93,6 @@ def run(args: argparse.Namespace) -> int:
     elif target and not (Path(target) / "logs").is_dir() and _is_bundle(Path(target)):
         return _verify_bundle(args, Path(target))
     else:
-        if target and args.data and target != args.data:
-            args.data = target
         args.data = target or args.data
         report = _verify_data(args)
     code = report.code()
@@ -383,14 +384,14 @@ def _verify_bundle(args: argparse.Namespace, path: Path) -> int:
     from kubewitness.keep.store.bundle_verify import check
 
     keys = given_keys(args.key) or tuple(key for known in _memory(args).values() for key in known.keys)
-    good, wrong, proved = check(_bundle_files(path), "".join(f"{key}\n" for key in keys))
-    code = ExitCode.INTEGRITY if wrong else ExitCode.OK if proved else ExitCode.INCOMPLETE
+    good, wrong, proved, lacking = check(_bundle_files(path), "".join(f"{key}\n" for key in keys))
+    code = ExitCode.INTEGRITY if wrong else ExitCode.OK if proved and not lacking else ExitCode.INCOMPLETE
     if args.output == "json":
         report = {"place": str(path), "result": _RESULTS[code], "exitCode": int(code), "keysPinned": bool(keys)}
-        print(json.dumps(report | {"good": good, "wrong": wrong}, indent=2))  # noqa: T201
+        print(json.dumps(report | {"good": good, "lacking": lacking, "wrong": wrong}, indent=2))  # noqa: T201
         return code
     sys.stdout.write(f"{printable(str(path))}: {'VIOLATED' if wrong else _RESULTS[code]}\n")
-    for label, lines in (("ok", good), ("WRONG", wrong)):
+    for label, lines in (("ok", good), ("LACKS", lacking), ("WRONG", wrong)):
         sys.stdout.writelines(f"  {label:<5} {printable(line)}\n" for line in lines)
     if not keys:
         say("the keys are those of the bundle itself; --key pins one that you had from elsewhere")

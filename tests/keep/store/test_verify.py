@@ -159,7 +159,10 @@ MUTATIONS = {
         lambda p: (shutil.rmtree(p / "heads"), (p / "tiles/checkpoint").unlink()),
         "nothing was checked",
     ),
-    "the shown head alone is left": (lambda p: shutil.rmtree(p / "heads"), "another head than heads/600"),
+    "the shown head alone is left": (
+        lambda p: shutil.rmtree(p / "heads"),
+        "a head of 600 Events, and heads/600 is not there",
+    ),
 }
 
 

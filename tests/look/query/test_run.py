@@ -148,6 +148,27 @@ def test_exact_bytes_of_rescued_rows(tmp_path: Path) -> None:
         assert len(set(found)) == len(found)
 
 
+@pytest.mark.parametrize("indent", [None, 1])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-03-01T01:00:00+01:00",
+        "2026-02-28T19:00:00.0-05:00",
+        "2026-03-01t00:00:00Z",
+        "2026-03-01T00:00:00z",
+        "2026-02-28T23:59:60Z",
+        "2026-03-01T00:00:00.000000999Z",
+    ],
+)
+def test_a_time_is_an_instant_however_it_is_written(tmp_path: Path, text: str, indent: int | None) -> None:
+    """Offsets, fractions, small letters, a leap second: docs/reference/input-formats.md."""
+    written = json.dumps(json.loads(event(1, requestReceivedTimestamp=text)), indent=indent)
+    path = write(tmp_path / "audit.log", f"{event(0)}\n{written}\n".encode())
+    rows, answer = ask(path, "SELECT audit_id FROM events WHERE received = TIMESTAMP '2026-03-01'")
+    assert rows == [("id-0",), ("id-1",)]
+    assert answer.account.damaged == 0
+
+
 def test_a_value_spread_over_lines_in_the_middle(tmp_path: Path) -> None:
     """A pretty-printed Event among others is one Event, not lines of damage."""
     pretty = json.dumps(json.loads(event(77)), indent=1)

@@ -29,7 +29,11 @@ def _say_nothing(_message: str) -> None:
 
 
 class Auditing:
-    """What a server needs to audit its requests. `auditor` is None without a policy or without a backend."""
+    """
+    What a server needs to audit its requests. `auditor` is None without a policy or without a backend.
+
+    `has_delivered`: the backends were stopped, and nothing is under way any more.
+    """
 
     def __init__(
         self, arguments: Sequence[str], server_version: str = "1.36", tell: Callable[[str], None] = _say_nothing
@@ -38,6 +42,7 @@ class Auditing:
         values = options.parse(arguments, server_version)
         build.refuse(values)
         self.metrics = Metrics(tell)
+        self.has_delivered = False
         self.backend: Backend | None = None
         self.auditor: Auditor | None = None
         self.is_slow = build.is_slow(values)
@@ -75,3 +80,4 @@ class Auditing:
             self._watcher.stop()
         if self.backend is not None:
             self.backend.shutdown()
+        self.has_delivered = True

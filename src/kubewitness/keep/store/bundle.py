@@ -37,8 +37,9 @@ How to check it
 
   python3 -I verify.py --key 'NAME+HASH+KEY'
 
-  It prints a line for everything that is right, and WRONG for what is not, and
-  ends with 0 only if all is right. You may read it first, or write your own:
+  It prints a line for everything that is right, LACKS for what was removed from
+  events, and WRONG for what is not right, and ends with 0 only if all is there
+  and right. You may read it first, or write your own:
   the format is described in docs/reference/formats.md of kubewitness.
   `sha256sum -c SHA256SUMS` checks that no file was damaged on the way.
 

@@ -4,7 +4,7 @@ Check a bundle of evidence: that these Events were recorded, in exactly these by
     python3 verify.py [--key KEY] [DIRECTORY]
 
 Needs Python 3.8 or later and nothing else; nothing is fetched and nothing is written. README.txt explains the files.
-Ends with 0 if everything is as it was signed, 3 if not, 4 if there is nothing to check, 2 if called wrongly.
+Ends with 0 if all is as it was signed, 3 if not, 4 if anything was removed or nothing is there, 2 if called wrongly.
 """
 
 from __future__ import annotations
@@ -388,14 +388,19 @@ def check_sums(files: dict[str, bytes]) -> None:
             raise WrongError(name + " was changed")
 
 
-def check_event(files: dict[str, bytes], index: int, size: int, root: bytes) -> None:
-    """Check one Event of a bundle against the size and root of its checkpoint."""
+def check_event(files: dict[str, bytes], index: int, size: int, root: bytes) -> list[str]:
+    """Check one Event of a bundle against the size and root of its checkpoint; give what was removed from it."""
     name = f"events/{index:020d}"
     found, note = check_proof(files[name + ".json"], files[name + ".tlog-proof"], size, root)
     if found != index:
         raise WrongError(f"the proof is one of Event {found}")
     if note != files[CHECKPOINT]:
         raise WrongError("the proof has another checkpoint than the bundle")
+    evidence = parse_proof(files[name + ".tlog-proof"])[0]
+    if "commitment" in evidence:
+        return [f"event {evidence['state']}"]
+    groups = evidence["groups"] if isinstance(evidence["groups"], dict) else {}
+    return [f"{group} {what['state']}" for group, what in groups.items() if "state" in what]
 
 
 def read_about(files: dict[str, bytes], origin: str) -> list[int]:
@@ -411,11 +416,11 @@ def read_about(files: dict[str, bytes], origin: str) -> list[int]:
     return indexes
 
 
-def check(files: dict[str, bytes], given: str = "") -> tuple[list[str], list[str], int]:
-    """Check a bundle, by its files; give what was found good, what wrong, and how many Events are proved."""
+def check(files: dict[str, bytes], given: str = "") -> tuple[list[str], list[str], int, list[str]]:
+    """Check a bundle, by its files; give what is good, what is wrong, how many Events are proved, what was removed."""
     good: list[str] = []
     wrong: list[str] = []
-    proved = 0
+    removed: list[list[str]] = []
     try:
         check_sums(files)
         good.append(f"{len(files)} files are as they were put in")
@@ -428,17 +433,23 @@ def check(files: dict[str, bytes], given: str = "") -> tuple[list[str], list[str
         good.append("signed by " + ", ".join(names))
         indexes = read_about(files, origin)
     except BROKEN as exc:
-        return good, [*wrong, _told(exc)], 0
+        return good, [*wrong, _told(exc)], 0, []
     for index in indexes:
         try:
-            check_event(files, index, size, root)
-            proved += 1
+            removed.append(check_event(files, index, size, root))
         except BROKEN as exc:
             wrong.append(f"Event {index}: {_told(exc)}")
-    if proved:
-        events = "1 Event was" if proved == 1 else f"{proved} Events were"
-        good.append(f"{events} recorded in that log, in exactly these bytes")
-    return good, wrong, proved
+    whole = removed.count([])
+    if whole:
+        good.append(f"{_were(whole)} recorded in that log, in exactly these bytes")
+    kinds = [kind for gone in removed for kind in gone]
+    counts = ", ".join(f"{kind} {kinds.count(kind)}" for kind in sorted(set(kinds)))
+    told = f"{_were(len(removed) - whole)} recorded there, and this was removed; nothing says by whom: {counts}"
+    return good, wrong, len(removed), [told] if kinds else []
+
+
+def _were(count: int) -> str:
+    return "1 Event was" if count == 1 else f"{count} Events were"
 
 
 def _told(exc: Exception) -> str:
@@ -465,9 +476,13 @@ def main(arguments: list[str]) -> int:
             return 2
         else:
             places.append(word)
-    good, wrong, proved = check(read_directory(Path(*places) if places else Path(__file__).resolve().parent), given)
+    good, wrong, proved, lacking = check(
+        read_directory(Path(*places) if places else Path(__file__).resolve().parent), given
+    )
     for line in good:
         print("ok     " + ascii(line)[1:-1])
+    for line in lacking:
+        print("LACKS  " + ascii(line)[1:-1])
     for line in wrong:
         print("WRONG  " + ascii(line)[1:-1])
     if wrong:
@@ -478,7 +493,7 @@ def main(arguments: list[str]) -> int:
     if not given:
         print("note   the keys are those of the bundle itself: compare keys.txt with what the operator of the log")
         print("       published before, or name the key that you know with --key")
-    return 0
+    return 4 if lacking else 0
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ class Kind(enum.Enum):
     OLD_KEY = "old-key"
     """No key that was given signed a head, and one did sign a later head: an older key is missing."""
     HEADS_GONE = "heads-gone"
-    """Tiles are there, and none of the heads for which they were made."""
+    """Tiles are there, and none of the heads for which they were made; or a head that was seen is not there."""
     UNKNOWN_KEY = "unknown-key"
     """No key that was given signed a head."""
     BAD_HEAD = "bad-head"
@@ -148,7 +148,7 @@ def verify_store(
     check = _Check(root, verifiers, origin)
     # (1) every head must be one, of this log, signed by a known key
     heads = check.read_heads()
-    signed = bool(heads)
+    signed = set(heads)
     # (2) what others remember must be a head that the Events lead to as well
     for head in remembered:
         known = heads.setdefault(head.size, head)
@@ -156,7 +156,11 @@ def verify_store(
             check.find(f"{HEADS}/{head.size}", "is not the head that is remembered", Kind.FORK, 0, head.size)
     # (3) the Events, line by line, must lead to the root of every head, and to what the tiles hold
     check.follow(heads, read, progress)
-    # (4) something must have been there to check
+    # (4) no head goes away; where one that is remembered did, the holder of the key could sign another history
+    if not check.verdict.is_violated:
+        for size in sorted({head.size for head in remembered} - signed):
+            check.find(f"{HEADS}/{size}", "is remembered and not there", Kind.HEADS_GONE, 0, size)
+    # (5) something must have been there to check
     if not signed:
         check.tell_unsigned()
     elif not max(heads):
@@ -185,7 +189,8 @@ class _Check:
         shown = self._shown(where)
         heads: dict[int, Checkpoint] = {}
         directory = look(self._root, HEADS)
-        for name in directory.names() if directory else ():
+        names = directory.names() if directory else []
+        for name in names:
             if name.isdecimal() and directory and (head := self._head(directory, name, f"{HEADS}/{name}")):
                 heads[int(name)] = head
                 if head.size != int(name):
@@ -195,7 +200,11 @@ class _Check:
             directory.close()
         self._forgive_old_keys(max(heads, default=0))
         if shown and heads.get(shown.size) != shown:
-            self.find(where, f"is another head than {HEADS}/{shown.size}", Kind.FORK, 0, shown.size)
+            if str(shown.size) in names:
+                self.find(where, f"is another head than {HEADS}/{shown.size}", Kind.FORK, 0, shown.size)
+            else:
+                what = f"is a head of {shown.size} Events, and {HEADS}/{shown.size} is not there"
+                self.find(where, what, Kind.HEADS_GONE, 0, shown.size)
             heads.setdefault(shown.size, shown)
         is_told = any(finding.where == where for finding in self.verdict.findings)
         if heads and not is_told and (shown.size if shown else -1) < max(heads):

@@ -285,7 +285,10 @@ def _wrong_type(f: Field) -> list[str]:
         case FieldType.INTEGER:
             return [f"NOT ({raw} BETWEEN 100 AND 999 AND {raw} = floor({raw}))"]
         case FieldType.TIME:
-            return [f"NOT suffix({raw}, 'Z')"]  # so ends no number, list, object or truth value; the rest is cast
+            return [
+                f"NOT suffix({raw}, 'Z')",
+                f"{raw} IS NOT NULL AND try_cast({raw} AS TIMESTAMP) IS NULL",
+            ]  # so ends no number, list, object or truth value; the rest is cast
         case FieldType.MAP | FieldType.LISTS:
             return [f"{raw} NOT LIKE '{{%'"]
         case FieldType.BOOLEAN | FieldType.JSON:
