@@ -220,3 +220,11 @@ def test_an_entry_knows_its_end():
     """An entry lasts from its first request to its last."""
     [entry] = merged(deleted(*"abcdefg"))
     assert entry.last == START + timedelta(seconds=6)
+
+
+def test_an_error_after_the_first_rows_is_that_of_the_question(run, security_log):
+    """A value that comes late and cannot be worked out is told as one that comes first is."""
+    result = run("sql", "SELECT CASE WHEN _row > 2100 THEN error('odd: ' || verb) END FROM events", security_log)
+    assert result.code == 2
+    assert result.err.startswith("kubewitness: error: odd: ")
+    assert len(result.err.splitlines()) == 1
