@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from kubewitness.cli.errors import ExitCode, UserError
 from kubewitness.cli.render.printable import printable
 from kubewitness.cli.seconds import seconds
+from kubewitness.cli.server_address import address
 
 if TYPE_CHECKING:
     from kubewitness.apiserver.integrity import Change, Snapshot, Watched
@@ -245,7 +246,7 @@ class Teller:
         self.only_alarms = only_alarms
         self.ways: list[_Way] = []
         if url is not None:
-            _check_url(url)
+            address(url, "--post", "https://HOST/PATH")  # now, not when there is an alarm
             self.ways.append(_Way(partial(_post, url)))
         if command is not None:
             self.ways.append(_Way(partial(_run, _words(command))))
@@ -281,17 +282,6 @@ class Teller:
         """Try to deliver what waits."""
         for way in self.ways:
             way.deliver()
-
-
-def _check_url(url: str) -> None:
-    """Refuse what cannot be posted to now, not when there is an alarm. Raises UserError."""
-    try:
-        parts = urlsplit(url)
-        is_good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_good = False
-    if not is_good or not url.isascii() or not url.isprintable() or " " in url:
-        raise UserError(f"--post {url}: expected https://HOST/PATH")
 
 
 def _words(command: str) -> list[str]:
