@@ -89,7 +89,12 @@ def run(args: argparse.Namespace) -> int:
         if args.once:
             return _once(args, guard, teller, is_first=not kept)
         _begin(guard)
-        return _go_on(args, guard, teller)
+        try:
+            return _go_on(args, guard, teller)
+        except KeyboardInterrupt:
+            if teller.undelivered:
+                sys.stderr.write(f"kubewitness: {printable(teller.left)}\n")
+            raise
 
 
 def _settle(args: argparse.Namespace) -> Path:
@@ -129,7 +134,7 @@ def _go_on(args: argparse.Namespace, guard: "Guard", teller: "Teller") -> int:
             break
         time.sleep(args.interval)
     if teller.undelivered:
-        raise UserError(f"{teller.undelivered} changes were not delivered: {teller.why}", ExitCode.RUNTIME)
+        raise UserError(teller.left, ExitCode.RUNTIME)
     if unkept:
         raise UserError(unkept, ExitCode.RUNTIME)
     return ExitCode.OK
@@ -265,6 +270,11 @@ class Teller:
     def why(self) -> str:
         """What stood in the way."""
         return "; ".join(way.why for way in self.ways if way.waiting or way.dropped)
+
+    @property
+    def left(self) -> str:
+        """What is to be said in the end, where something is left."""
+        return f"{self.undelivered} changes were not delivered: {self.why}"
 
     def tell(self, change: "Change") -> None:
         """Print a change and hand it to webhook and command."""
