@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import or_
 
+from kubewitness.policy.prove.membership import Membership
 from kubewitness.policy.prove.regions import GROUP_RANK, Box, Dimension, Domain, Sets, Space, join, meet
 from kubewitness.policy.prove.targets import CLUSTER_SCOPED, bits
 from kubewitness.policy.types import Attributes
@@ -89,22 +90,32 @@ class Reached:
 
 
 class Search:
-    """Ask one or more ordered lists of boxes at once. A list's `skipped` labels end the walk when it comes first."""
+    """Ask one or more ordered lists of boxes at once. A list's `skipped` labels end the walk when it comes first.
 
-    def __init__(self, space: Space, lists: Sequence[Ordered], budget_states: int = BUDGET_STATES) -> None:
+    `within` are the values that are asked about, if not all: what has others is left out.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        lists: Sequence[Ordered],
+        budget_states: int = BUDGET_STATES,
+        within: Sets | None = None,
+    ) -> None:
         self.space = space
+        self._within = space.full if within is None else within
         self._lists = tuple(lists)
         self._boxes = tuple(box for one in lists for box, _ in one.boxes)
         self._labels = tuple(label for one in lists for _, label in one.boxes)
         self._budget = self._budget_left = budget_states
         self._masks: list[int] = []
         self._label_masks: list[dict[int, int]] = []
-        self._members = tuple(_membership(self._boxes, d, len(space.ranks[d])) for d in Dimension)
+        self._members = tuple(Membership.of(self._boxes, d, self._within[d]) for d in Dimension)
         self.without_groups = sum(1 << i for i, box in enumerate(self._boxes) if not box.any_group)
-        self.by_group = tuple(
-            sum(1 << i for i, box in enumerate(self._boxes) if box.any_group >> group & 1)
-            for group in range(len(space.groups))
-        )
+        self.by_group: dict[int, int] = {}
+        for index, box in enumerate(self._boxes):
+            for group in bits(box.any_group):
+                self.by_group[group] = self.by_group.get(group, 0) | 1 << index
         first = 0
         for one in lists:
             self._masks.append(((1 << len(one.boxes)) - 1) << first)
@@ -114,23 +125,23 @@ class Search:
             self._label_masks.append(masks)
             first += len(one.boxes)
 
-    def walks(self, within: Box | None = None) -> "Iterator[Walk]":
-        """One walk for each domain of the universe, or for the part of it inside a box (whose groups are not read)."""
+    def walks(self) -> "Iterator[Walk]":
+        """One walk for each domain of the universe that has some of the values asked about."""
         for domain in self.space.domains:
-            sets = domain.sets if within is None else meet(domain.sets, within.sets)
+            sets = meet(domain.sets, self._within)
             if all(sets):
                 yield Walk(self, domain, sets)
 
-    def smallest(self, is_wanted: Callable[[Labels], bool], within: Box | None = None) -> dict[Labels, Example]:
+    def smallest(self, is_wanted: Callable[[Labels], bool]) -> dict[Labels, Example]:
         """Give the smallest example for every wanted combination of labels that some request gets."""
         found: dict[Labels, Example] = {}
-        for walk in self.walks(within):
+        for walk in self.walks():
             _keep_smallest(found, walk.smallest(is_wanted))
         return found
 
-    def labels(self, within: Box | None = None) -> set[Labels]:
+    def labels(self) -> set[Labels]:
         """Every combination of labels that some request gets."""
-        return {labels for walk in self.walks(within) for labels in walk.labels()}
+        return {labels for walk in self.walks() for labels in walk.labels()}
 
     def reached(self) -> dict[Labels, Reached]:
         """Give for every combination of labels the values of each member that its requests have."""
@@ -139,6 +150,14 @@ class Search:
             for labels, reached in walk.reached().items():
                 found[labels] = found[labels].join(reached) if labels in found else reached
         return found
+
+    def meeting(self, sets: Sets) -> tuple[tuple[tuple[Box, int], ...], ...]:
+        """Give for each list the boxes that have values in common with these sets, with their labels."""
+        boxes = (1 << len(self._boxes)) - 1
+        for members, atoms, full in zip(self._members, sets, self.space.full, strict=True):
+            if atoms != full:
+                boxes &= members.taking_any(atoms)
+        return tuple(tuple((self._boxes[i], self._labels[i]) for i in bits(boxes & mask)) for mask in self._masks)
 
     def spend(self) -> None:
         """Count one state against the budget."""
@@ -163,23 +182,6 @@ class Search:
         )
 
 
-def _membership(boxes: Sequence[Box], dimension: Dimension, size: int) -> tuple[int, ...]:
-    """For each atom of a dimension, the boxes that take it."""
-    members = [0] * size
-    everywhere = 0
-    full = (1 << size) - 1
-    for index, box in enumerate(boxes):
-        atoms = box.sets[dimension]
-        if atoms == full:
-            everywhere |= 1 << index
-            continue
-        while atoms:
-            low = atoms & -atoms
-            members[low.bit_length() - 1] |= 1 << index
-            atoms ^= low
-    return tuple(member | everywhere for member in members)
-
-
 def _keep_smallest(found: dict[Labels, Example], more: dict[Labels, Example]) -> None:
     for labels, example in more.items():
         best = found.get(labels)
@@ -197,6 +199,7 @@ class Walk:
         self._nodes: dict[tuple[int, int, int, int], Node] = {}
         self._loose: dict[int, int] = {}
         self._classes: list[dict[int, int]] = [self._classes_of(dimension) for dimension in Dimension]
+        self._taken: dict[tuple[Dimension, int], int] = {}
         alive = (1 << len(search._boxes)) - 1
         self._constrained: list[int] = []
         for classes in self._classes:
@@ -214,23 +217,44 @@ class Walk:
 
     def _classes_of(self, dimension: Dimension) -> dict[int, int]:
         """Give the atoms of one dimension by the boxes that take them."""
+        members, atoms = self._search._members[dimension], self._sets[dimension]
         classes: dict[int, int] = {}
-        members = self._search._members[dimension]
-        atoms = self._sets[dimension]
-        while atoms:
-            low = atoms & -atoms
-            mask = members[low.bit_length() - 1]
-            if dimension is Dimension.USER and self._domain.fixed_groups is not None:
-                mask = self._with_groups(mask, self._domain.fixed_groups[low])
-            classes[mask] = classes.get(mask, 0) | low
-            atoms ^= low
+        if not self._is_by_groups(dimension):
+            others = atoms & ~members.asked
+            classes = {members.everywhere: others} if others else {}
+            atoms &= members.asked
+        for atom in bits(atoms):
+            mask = self._taking(dimension, atom)
+            classes[mask] = classes.get(mask, 0) | 1 << atom
         return classes
+
+    def _is_by_groups(self, dimension: Dimension) -> bool:
+        """Whether boxes that ask for groups take an atom of this dimension by the groups it stands for."""
+        return dimension is Dimension.USER and self._domain.fixed_groups is not None and bool(self._search.by_group)
+
+    def _taking(self, dimension: Dimension, atom: int) -> int:
+        """Give the boxes that take an atom; a user with fixed groups is taken by no box that asks for others."""
+        mask = self._search._members[dimension].taking(atom)
+        if self._domain.fixed_groups is not None and self._is_by_groups(dimension):
+            return self._with_groups(mask, self._domain.fixed_groups[1 << atom])
+        return mask
+
+    def _taken_by(self, dimension: Dimension, index: int) -> int:
+        """Give the atoms that a box takes: the other way around."""
+        atoms = self._taken.get((dimension, index))
+        if atoms is None:
+            box, fixed = self._search._boxes[index], self._domain.fixed_groups
+            atoms = self._sets[dimension] & box.sets[dimension]
+            if dimension is Dimension.USER and fixed is not None and box.any_group:
+                atoms = sum(1 << atom for atom in bits(atoms) if fixed[1 << atom] & box.any_group)
+            self._taken[dimension, index] = atoms
+        return atoms
 
     def _with_groups(self, mask: int, groups: int) -> int:
         """Those of these boxes that a user with exactly these groups satisfies."""
         satisfied = self._search.without_groups
         for group in bits(groups):
-            satisfied |= self._search.by_group[group]
+            satisfied |= self._search.by_group.get(group, 0)
         return mask & satisfied
 
     def _ask_groups(self, alive: int) -> tuple[int, int]:
@@ -311,16 +335,34 @@ class Walk:
         return self._branch_on_groups(ask.bit_length() - 1, alive, unsettled, decided, absent)
 
     def _branch(self, dimension: Dimension, alive: int, unsettled: int, decided: int, absent: int) -> Branch:
-        ways: dict[int, int] = {}
-        for mask, atoms in self._classes[dimension].items():
-            left = alive & mask
-            ways[left] = ways.get(left, 0) | atoms
         merged: dict[int, tuple[int, Node]] = {}
-        for left, atoms in ways.items():
+        for left, atoms in self._split(dimension, alive).items():
             node = self._node(left, unsettled & left, decided | 1 << dimension, absent)
             before = merged.get(id(node))
             merged[id(node)] = (atoms | before[0] if before else atoms, node)
         return Branch(dimension, tuple(merged.values()))
+
+    def _split(self, dimension: Dimension, alive: int) -> dict[int, int]:
+        """Give the atoms of one dimension by the boxes still alive that take them.
+
+        Class by class, or, where the living boxes ask for fewer atoms than there are classes, by those atoms.
+        """
+        ways: dict[int, int] = {}
+        classes = self._classes[dimension]
+        asking = alive & self._constrained[dimension]
+        if asking.bit_count() < len(classes):
+            asked = reduce(or_, (self._taken_by(dimension, index) for index in bits(asking)), 0)
+            if asked.bit_count() < len(classes):
+                for atom in bits(asked):
+                    left = alive & self._taking(dimension, atom)
+                    ways[left] = ways.get(left, 0) | 1 << atom
+                if others := self._sets[dimension] & ~asked:
+                    ways[alive & ~asking] = others
+                return ways
+        for mask, atoms in classes.items():
+            left = alive & mask
+            ways[left] = ways.get(left, 0) | atoms
+        return ways
 
     def _branch_on_groups(self, index: int, alive: int, unsettled: int, decided: int, absent: int) -> Groups:
         """Is the user in one of the groups that this box asks for? In the first, or not there but in the second, ..."""

@@ -8,7 +8,7 @@ returned as it stands; whoever prints it escapes it.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from kubewitness.policy.prove.regions import Atom, Dimension, Region, Space
-from kubewitness.policy.prove.targets import Form, Target, Triple, path_matches
+from kubewitness.policy.prove.targets import Form, Target, Triple, bits, path_matches
 from kubewitness.policy.types import Attributes, Decision
 
 # longer lists are cut with a count
@@ -90,9 +90,9 @@ def _join(texts: Iterable[str], word: str = "and") -> str:
 
 def _values(atoms: Sequence[Atom], mask: int, possible: int, every: str, empty: str) -> str:
     """Say a set of values: those in it, or every value but those that are not."""
-    able = [(atom, bool(mask >> index & 1)) for index, atom in enumerate(atoms) if possible >> index & 1]
-    is_open = any(mask >> index & 1 for index, atom in enumerate(atoms) if not atom.is_named)
-    texts = [_value(atom, empty) for atom, is_in in able if atom.is_named and is_in is not is_open]
+    is_open = any(not atoms[index].is_named for index in bits(mask))
+    spoken = possible & (~mask if is_open else mask)
+    texts = [_value(atoms[index], empty) for index in bits(spoken) if atoms[index].is_named]
     if not texts:
         return every
     return f"{every} but {_join(texts)}" if is_open else _join(texts, "or")

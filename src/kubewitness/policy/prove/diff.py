@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from kubewitness.event.types import Level, Stage
 from kubewitness.policy.evaluate import compile_policy
 from kubewitness.policy.prove.answer import BUDGET_STATES, Ordered, Search
-from kubewitness.policy.prove.regions import Box, Region, Sets, Space, join, meet
+from kubewitness.policy.prove.regions import Box, Region, Sets, Space, hull, meet
 from kubewitness.policy.prove.universe import Universe
 from kubewitness.policy.types import Attributes, Decision, Policy
 
@@ -68,10 +68,11 @@ class Diff:
             for policy in self._policies
         )
         self._kinds = tuple(tuple(by(decision) for decision in decisions) for decisions in self._decisions)
+        self._search = Search(self.space, self._lists, budget_states)
         self.changes: tuple[Change, ...] = self._changes()
 
     def _changes(self) -> tuple[Change, ...]:
-        search = Search(self.space, self._lists, self._budget_states)
+        search = self._search
         found = search.smallest(lambda labels: self._kinds[0][labels[0]] != self._kinds[1][labels[1]])
         in_order = sorted(found.items(), key=lambda item: item[1])
         return tuple(
@@ -85,18 +86,26 @@ class Diff:
         Each grows from an example: the rules that decide it, less one member for every earlier rule in the way.
         """
         pair = (_label(change.before), _label(change.after))
+        within = self._within(pair)
+        # a rule that meets neither of the two, or comes after its own policy's, leaves no trace here
+        near = tuple(
+            Ordered(tuple((box, label) for box, label in one if last == NO_RULE or label <= last), NO_RULE)
+            for one, last in zip(self._search.meeting(within), pair, strict=True)
+        )
         found: list[Region] = []
         while len(found) < most:
-            example = self._uncovered(pair, found)
+            example = self._uncovered(pair, near, within, found)
             if example is None:
                 return tuple(found), True
-            found.append(self._region_around(pair, *example))
-        return tuple(found), self._uncovered(pair, found) is None
+            found.append(self._region_around(pair, near, *example))
+        return tuple(found), self._uncovered(pair, near, within, found) is None
 
-    def _uncovered(self, pair: tuple[int, int], regions: Sequence[Region]) -> tuple[tuple[int, ...], int] | None:
+    def _uncovered(
+        self, pair: tuple[int, int], near: Sequence[Ordered], within: Sets, regions: Sequence[Region]
+    ) -> tuple[tuple[int, ...], int] | None:
         """Give an example of a class that none of these regions holds."""
         covers = [self._cover(region) for region in regions]
-        lists = [*self._lists, *(one for cover in covers for one in cover)]
+        lists = [*near, *(one for cover in covers for one in cover)]
 
         def is_wanted(labels: tuple[int, ...]) -> bool:
             if labels[:2] != pair:
@@ -108,8 +117,7 @@ class Diff:
                 at += len(cover)
             return True
 
-        search = Search(self.space, lists, self._budget_states)
-        found = search.smallest(is_wanted, self._within(pair))
+        found = Search(self.space, lists, self._budget_states, within).smallest(is_wanted)
         if not found:
             return None
         example = min(found.values())
@@ -123,27 +131,25 @@ class Diff:
         outside = ((Box(everything, region.no_group), _OUTSIDE),) if region.no_group else ()
         return [Ordered((*outside, (Box(region.sets, masks[0]), _INSIDE)), _OUTSIDE), *lists]
 
-    def _within(self, pair: tuple[int, int]) -> Box:
-        """Give a box around all that both rules match."""
+    def _within(self, pair: tuple[int, int]) -> Sets:
+        """Give the values of all that both rules match."""
         sets: Sets = self.space.full
         for boxes, index in zip(self._policies, pair, strict=True):
             if index != NO_RULE:
-                hull: Sets = (0, 0, 0, 0, 0)
-                for box in boxes[index]:
-                    hull = join(hull, box.sets)
-                sets = meet(sets, hull)
-        return Box(sets)
+                sets = meet(sets, hull(boxes[index]))
+        return sets
 
-    def _region_around(self, pair: tuple[int, int], choice: Sequence[int], groups: int) -> Region:
+    def _region_around(
+        self, pair: tuple[int, int], near: Sequence[Ordered], choice: Sequence[int], groups: int
+    ) -> Region:
         """Grow the region of an example: all its two rules match, less what earlier rules take."""
         region = Region(self.space.full)
         for boxes, index in zip(self._policies, pair, strict=True):
             if index != NO_RULE:
                 box = next(box for box in boxes[index] if box.holds(choice, groups))
                 region = region.meet(box)
-        for boxes, index in zip(self._policies, pair, strict=True):
-            earlier = boxes if index == NO_RULE else boxes[:index]
-            for box in (box for of_rule in earlier for box in of_rule):
+        for one, index in zip(near, pair, strict=True):
+            for box in (box for box, label in one.boxes if label != index):
                 region = region.without(box, choice, groups)
         return region
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from kubewitness.policy.prove.answer import BUDGET_STATES, Ordered, Search
 from kubewitness.policy.prove.diff import NO_RULE, Diff, decisions_of, stated
-from kubewitness.policy.prove.regions import Box, Space, join, meet
+from kubewitness.policy.prove.regions import Box, Space, hull, meet
 from kubewitness.policy.prove.universe import Universe
 from kubewitness.policy.types import Decision, GroupResources, Policy, PolicyRule
 
@@ -80,19 +80,17 @@ class _Work:
     def _agrees(self, rules: list[_Numbered], scope: PolicyRule) -> bool:
         """Whether the policy with these rules decides as the present one does, for all that `scope` matches."""
         own = self._boxes_of(scope)
-        hull = own[0].sets if own else self._space.full
-        for box in own[1:]:
-            hull = join(hull, box.sets)
+        within = hull(own)
         lists = [Ordered(tuple((box, _IN_SCOPE) for box in own), _OUT, skipped=frozenset({_OUT}))]
         for numbered in (self.rules, rules):
             boxes = tuple(
                 (box, self._label_of(one.rule))
                 for one in numbered
                 for box in self._boxes_of(one.rule)
-                if all(meet(box.sets, hull))
+                if all(meet(box.sets, within))
             )
             lists.append(Ordered(boxes, NO_RULE))
-        found = Search(self._space, lists, self._budget_states).labels(Box(hull))
+        found = Search(self._space, lists, self._budget_states, within).labels()
         return all(before == after for side, before, after in found if side == _IN_SCOPE)
 
     def _label_of(self, rule: PolicyRule) -> int:

@@ -116,6 +116,14 @@ def join(left: Sets, right: Sets) -> Sets:
     return left[0] | right[0], left[1] | right[1], left[2] | right[2], left[3] | right[3], left[4] | right[4]
 
 
+def hull(boxes: Iterable[Box]) -> Sets:
+    """Give the values that some of these boxes have."""
+    sets: Sets = (0, 0, 0, 0, 0)
+    for box in boxes:
+        sets = join(sets, box.sets)
+    return sets
+
+
 # the cost of a value in an example; the example with the least sum is the smallest
 _VERBS = {verb: rank for rank, verb in enumerate(facts.RESOURCE_VERBS)}
 _NAMED = 1

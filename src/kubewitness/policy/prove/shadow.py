@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from kubewitness.policy.prove.answer import BUDGET_STATES, Ordered, Reached, Search
-from kubewitness.policy.prove.regions import Box, Space, meet
+from kubewitness.policy.prove.regions import Box, Sets, Space, hull, meet
 from kubewitness.policy.prove.universe import Universe
 from kubewitness.policy.types import Attributes, GroupResources, Policy, PolicyRule
 
@@ -124,8 +124,8 @@ class _Asked:
         self._boxes = tuple(space.boxes(rule) for rule in rules)
         self._budget_states = budget_states
 
-    def search(self, *lists: Ordered) -> Search:
-        return Search(self.space, lists, self._budget_states)
+    def search(self, *lists: Ordered, within: Sets | None = None) -> Search:
+        return Search(self.space, lists, self._budget_states, within)
 
     def first_examples(self) -> dict[int, Attributes]:
         """Give the smallest request each live rule decides."""
@@ -153,7 +153,7 @@ class _Asked:
         boxes = self.space.boxes(narrowed)
         scope = Ordered(tuple((box, _REACHED) for box in boxes), _TAKEN, skipped=frozenset({_TAKEN}))
         earlier = self.ordered([*self._overlapping(index, narrowed), index])
-        search = self.search(scope, earlier)
+        search = self.search(scope, earlier, within=hull(boxes))
         found = search.smallest(lambda labels: labels[0] == _REACHED)
         return {labels[1]: search.request(example) for labels, example in found.items()}
 
@@ -161,7 +161,7 @@ class _Asked:
         """Whether these rules together match all that a rule matches."""
         scope = Ordered(tuple((box, _REACHED) for box in self._boxes[index]), _TAKEN, skipped=frozenset({_TAKEN}))
         cover = Ordered(tuple((box, _TAKEN) for other in by for box in self._boxes[other]), _REACHED)
-        return (_REACHED, _REACHED) not in self.search(scope, cover).labels()
+        return (_REACHED, _REACHED) not in self.search(scope, cover, within=hull(self._boxes[index])).labels()
 
     def covering(self, index: int) -> int | None:
         """Give the first earlier rule that by itself matches all that a rule matches, box by box."""
@@ -180,8 +180,9 @@ class _Asked:
     def shared(self, index: int, earlier: int) -> Attributes | None:
         """Give the smallest request that both of two rules match."""
         scope = Ordered(tuple((box, _REACHED) for box in self._boxes[index]), _TAKEN, skipped=frozenset({_TAKEN}))
-        found = self.search(scope, self.ordered([earlier])).smallest(lambda labels: labels == (_REACHED, earlier))
-        return next((self.search(scope).request(example) for example in found.values()), None)
+        search = self.search(scope, self.ordered([earlier]), within=hull(self._boxes[index]))
+        found = search.smallest(lambda labels: labels == (_REACHED, earlier))
+        return next((search.request(example) for example in found.values()), None)
 
     def _overlapping(self, index: int, narrowed: PolicyRule) -> Iterator[int]:
         """Earlier rules with a box that meets the rule's."""
