@@ -32,6 +32,13 @@ def test_a_misspelt_column_gets_a_hint():
         chosen("qqq", "table")
 
 
+@pytest.mark.parametrize("names", ["", " , "])
+def test_no_column_is_an_error(names):
+    """Such as a variable of a script that is empty."""
+    with pytest.raises(UserError, match=r"--columns '.*': name at least one"):
+        chosen(names, "table")
+
+
 def test_rows_are_made_of_what_is_read():
     """Each column is read once, and every shown column finds its values."""
     shown = chosen("user,username,object,code", "table")

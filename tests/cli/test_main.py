@@ -122,6 +122,7 @@ def test_help_imports_nothing_heavy():
         (RuntimeError("Query interrupted"), 130, ""),
         (OSError(28, "No space left on device", "/out"), 5, "kubewitness: error: /out: No space left on device"),
         (MemoryError(), 5, "out of memory"),
+        (MemoryError("no block of 32 MiB"), 5, "out of memory: no block of 32 MiB"),
         (KeyError("x"), 5, "this is a fault of kubewitness"),
         (UserError("bad \x1b[2J name"), 2, r"bad \x1b[2J name"),
     ],

@@ -64,6 +64,17 @@ def test_what_was_taken_out_of_the_file(place: Path, tmp_path: Path, capsys: pyt
     assert "in the files more than once: 4,842 events" in err
 
 
+def test_of_many_events_on_one_line_only_those_that_differ(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A webhook's body is one line; that one of its items is missing says nothing of the others."""
+    items = recorded_items()[:100]
+    fill(tmp_path / "data", "prod", items[:-1])
+    body = tmp_path / "body.json"
+    body.write_bytes(b'{"kind":"EventList","apiVersion":"audit.k8s.io/v1","items":[%s]}' % b",".join(items))
+    code, rows, err = _differences(capsys, "--data", tmp_path / "data", body)
+    assert (code, [row["place"] for row in rows]) == (1, [f"{body}:1"])
+    assert "99 in both, 1 only in the files, 0 only in the store" in err
+
+
 def test_only_the_time_of_the_files_is_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Events of another time are counted, and are no difference."""
     line = b'{"stage":"Panic","auditID":"%d","requestReceivedTimestamp":"2026-01-01T00:00:%02d.000000Z"}'

@@ -64,17 +64,17 @@ def compare(inputs: Sequence[Input], shelf: Shelf, keys: Path) -> Comparison:
     has_key = (keys / IDENTITY_FILE).is_file()
     window = Window(KeyDir(keys).identity() if has_key else os.urandom(KEY_BYTES))
     waiting: dict[bytes, tuple[int, int] | None] = {}
-    """By identity, where it stands (input, line); None once it was met in the store."""
+    """By identity, which it is (input, and how many stand before it); None once it was met in the store."""
     low: int | None = None
     high: int | None = None
     for number, one in enumerate(inputs):
-        for found in _read(one, out):
+        for place, found in enumerate(_read(one, out)):
             out.in_files += 1
             identity = window.identity(found.item.raw)
             if identity in waiting:
                 out.copies += 1
                 continue
-            waiting[identity] = (number, found.item.line)
+            waiting[identity] = (number, place)
             received = _micros(found.event)
             if received is not None:
                 low = received if low is None else min(low, received)
@@ -83,8 +83,8 @@ def compare(inputs: Sequence[Input], shelf: Shelf, keys: Path) -> Comparison:
     missing = {place: None for place in waiting.values() if place is not None}
     if missing:
         for number, one in enumerate(inputs):
-            for found in _read(one, Comparison()):
-                if (number, found.item.line) in missing:
+            for place, found in enumerate(_read(one, Comparison())):
+                if (number, place) in missing:
                     out.only_in_files.append(_difference("files", one.name, found.item.line, found.event))
     return out
 

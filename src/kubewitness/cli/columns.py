@@ -142,7 +142,10 @@ def chosen(names: str | None, format_name: str, *, is_stored: bool = False) -> t
     if names is None:
         found = {"table": TABLE, "wide": WIDE}.get(format_name, DATA)
         return (*found, *STORED) if is_stored and format_name != "table" else found
-    return tuple(_one(name.strip()) for name in names.split(",") if name.strip())
+    columns = tuple(_one(name.strip()) for name in names.split(",") if name.strip())
+    if not columns:
+        raise UserError(f"--columns {names!r}: name at least one")
+    return columns
 
 
 def field_of(name: str) -> Field:

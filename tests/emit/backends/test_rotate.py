@@ -329,3 +329,13 @@ def test_compression_that_fails_leaves_the_plain_file(tmp_path: Path, monkeypatc
     compress(source)
     assert gzip.decompress((tmp_path / "a.log.gz").read_bytes()) == b"line\n" * 1000
     assert [path.name for path in tmp_path.iterdir()] == ["a.log.gz"]
+
+
+def test_a_folder_that_went_before_the_first_line_is_made_again() -> None:
+    """As lumberjack does: somebody tidies up between the start and the first request."""
+    with disk(Rotation(100, 3)) as made:
+        (made.folder / BASE).unlink()
+        made.folder.rmdir()
+        made.file.write(b"one\n")
+        assert made.lines() == [b"one\n"]
+        assert stat.S_IMODE(made.folder.stat().st_mode) == 0o700

@@ -186,6 +186,7 @@ def test_times(since: str | None, until: str | None, expected: bool) -> None:
         ),
         ({"user": [""]}, "--user '': a value is missing"),
         ({"user": ["!"]}, "--user '!': a value is missing"),
+        ({"user": [","]}, "--user ',': a value is missing"),
         (
             {"resource": ["/exec"]},
             "--resource /exec: a resource is NAME, NAME.GROUP or NAME/SUBRESOURCE, such as pods/exec",

@@ -121,6 +121,7 @@ class RotatingFile:
             self._fd = None
 
     def _open(self, length: int) -> None:
+        make_folder(self._path.parent)
         self._tidy()
         try:
             size = self._path.stat().st_size

@@ -10,7 +10,7 @@ value and what would be right. Nothing here reads a clock: the caller says what 
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from kubewitness._kit import lazy
 from kubewitness.event import microtime
@@ -96,7 +96,7 @@ def between(since: str | None, until: str | None, now: int) -> Expr:
     return conjunction(parts)
 
 
-def split_values(flag: str, values: Iterable[str]) -> tuple[list[str], list[str]]:
+def split_values(flag: str, values: Sequence[str]) -> tuple[list[str], list[str]]:
     """Take values apart at commas into those wanted and those excluded by `!`; escapes of globs stay."""
     wanted: list[str] = []
     excluded: list[str] = []
@@ -109,6 +109,8 @@ def split_values(flag: str, values: Iterable[str]) -> tuple[list[str], list[str]
             if text == "":
                 raise FlagError(f"{flag} {value!r}: a value is missing")
             (excluded if negated else wanted).append(text)
+    if values and not wanted and not excluded:
+        raise FlagError(f"{flag} {', '.join(map(repr, values))}: a value is missing")
     return wanted, excluded
 
 
