@@ -187,9 +187,7 @@ _SPDY = "SPDY instead: older clients, or KUBECTL_REMOTE_COMMAND_WEBSOCKETS=false
 
 
 def _core(name: str) -> builtin.Resource:
-    found = builtin.find("", name)
-    assert found is not None  # noqa: S101  only names of the table are asked for
-    return found
+    return _builtin("", name)
 
 
 def _builtin(group: str, name: str) -> builtin.Resource:
