@@ -215,6 +215,22 @@ def test_a_second_process_that_dies_is_missed(
     assert f"the log of prod has {count:,} events, {count:,} sealed, {count:,} indexed\n" in capsys.readouterr().out
 
 
+def test_what_is_sealed_already_is_counted_when_nothing_more_can_be(
+    recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The process that seals could not begin, as on a full disk: the heads that are there are told all the same."""
+    data = tmp_path / "data"
+    words = ["import", "--data", str(data), "--cluster", "prod", str(recorded / "security.log")]
+    assert main(words) == 0
+    (DataDir(data).log_path("prod") / "tiles/settled").write_text("x")
+    capsys.readouterr()
+    assert main(words) == 3
+    told = capsys.readouterr()
+    count = len(items_of(recorded / "security.log"))
+    assert f"the log of prod has {count:,} events, {count:,} sealed, " in told.out
+    assert "not all is sealed: DamagedError: tiles/settled is not a size" in told.err
+
+
 def test_what_a_killed_import_left_at_work_is_waited_for(recorded: Path, tmp_path: Path) -> None:
     """Whoever still makes the index of a log that nobody writes to ends by itself; then the import goes on."""
     data = tmp_path / "data"

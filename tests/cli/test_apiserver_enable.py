@@ -365,6 +365,26 @@ def test_a_server_that_cannot_be_asked_is_no_proof(enable, tmp_path, monkeypatch
     assert contents(tmp_path) == before
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--wait", "nan"], "'nan' is no number of seconds"),
+        (["--wait=-5"], "'-5' is no number of seconds"),
+        (["--wait", "1", "--url", "https://h:99999"], "--url https://h:99999: expected https://HOST:PORT"),
+        (["--wait", "1", "--url", "https://[::1"], "expected https://HOST:PORT"),
+        (["--wait", "1", "--url", "gopher://x"], "expected https://HOST:PORT"),
+        (["--wait", "1", "--url", "https://x", "--ca", "/nowhere.crt"], "/nowhere.crt: cannot be read: No such file"),
+        (["--wait", "1", "--url", "https://x", "--ca", "/dev/null"], "/dev/null: this is no certificate in PEM"),
+    ],
+)
+def test_wait_for_what_cannot_be(enable, tmp_path, words, says):
+    """It is refused by name before anything is changed."""
+    before = contents(tmp_path)
+    refused = enable(*words)
+    assert (refused.code, says in refused.err) == (2, True), refused.err
+    assert contents(tmp_path) == before
+
+
 def test_wait_puts_everything_back_when_the_server_is_not(enable, kubelet, tmp_path):
     """The pod does not start for a reason that no check foresees: every byte comes back; exit code 5."""
     kubelet.can_start = False

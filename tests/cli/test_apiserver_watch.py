@@ -210,6 +210,18 @@ def test_a_receiver_that_stays_away(watch, tree, clock):
     assert "2 changes were not delivered" in report.err
 
 
+def test_ctrl_c_says_what_was_not_delivered(watch, tree, clock):
+    """Whoever stops it knows that somebody else was not told."""
+
+    def stop():
+        raise KeyboardInterrupt
+
+    clock.deeds = {3: tree.at(LOG).unlink, 6: stop}
+    report = watch("--exec", "false")
+    assert report.code == 130
+    assert "2 changes were not delivered: false: ended with 1" in report.err
+
+
 def test_a_damaged_state_is_not_taken_for_a_first_run(watch, tmp_path):
     """Who could write it could hide a change: exit code 3."""
     state = tmp_path / "watch.json"

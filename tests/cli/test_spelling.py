@@ -10,6 +10,8 @@ from tests.cli.conftest import DATA
     [
         (["--verb", "delte"], "nothing here has the verb 'delte'; did you mean delete?"),
         (["--resource", "secretts"], "nothing here has the resource 'secretts'; did you mean secrets?"),
+        (["--verb", "replace"], "nothing here has the verb 'replace'; did you mean update?"),
+        (["--verb", "write"], "nothing here has the verb 'write'; did you mean create,update,patch,delete?"),
         (["--resource", "rbac"], "nothing here has the resource 'rbac'; did you mean '*.rbac.authorization.k8s.io'?"),
         (["--resource", "exec"], "nothing here has the resource 'exec'; did you mean --subresource exec?"),
         (["--resource", "qqq.example.com,zzz/status"], "nothing here has the resource 'qqq'"),

@@ -166,6 +166,15 @@ def test_the_timeline_counts_what_it_does_not_tell(run, security_log):
     assert "151 more requests" in result.err or "150 more requests" in result.err
 
 
+@pytest.mark.parametrize("bucket", ["60", "60s", "1m"])
+def test_a_bar_of_the_timeline_is_as_long_as_asked(run, security_log, bucket):
+    """In seconds, or as any length of time is written."""
+    bars = [line for line in run("timeline", "--bucket", bucket, "--limit", "1", security_log).lines if "█" in line]
+    assert [bar.split()[0] for bar in bars] == ["2026-11-23T03:08:00Z", "2026-11-23T03:09:00Z", "2026-11-23T03:10:00Z"]
+    wrong = run("timeline", "--bucket", "0", security_log)
+    assert (wrong.code, "'0' is neither a number of seconds nor a length" in wrong.err) == (2, True)
+
+
 def test_data_of_the_timeline_are_whole_unless_limited(run, security_log):
     """A table has 50 rows by itself; a limit that is given holds in every format."""
     flags = ("timeline", "--user", "attacker", "-o", "jsonl", security_log)
@@ -211,3 +220,11 @@ def test_an_entry_knows_its_end():
     """An entry lasts from its first request to its last."""
     [entry] = merged(deleted(*"abcdefg"))
     assert entry.last == START + timedelta(seconds=6)
+
+
+def test_an_error_after_the_first_rows_is_that_of_the_question(run, security_log):
+    """A value that comes late and cannot be worked out is told as one that comes first is."""
+    result = run("sql", "SELECT CASE WHEN _row > 2100 THEN error('odd: ' || verb) END FROM events", security_log)
+    assert result.code == 2
+    assert result.err.startswith("kubewitness: error: odd: ")
+    assert len(result.err.splitlines()) == 1

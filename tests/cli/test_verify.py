@@ -1,5 +1,6 @@
 """`verify` from the command line: data directories, served logs, keys, memory, exit codes."""
 
+import errno
 import json
 import os
 import re
@@ -15,7 +16,9 @@ import pytest
 from kubewitness.keep.seal.ed25519 import Ed25519Signer
 from kubewitness.keep.store import verify_data
 from kubewitness.keep.store.layout import DataDir, KeyDir, default_keys
+from kubewitness.keep.store.memory import Memory
 from kubewitness.keep.store.verify import Kind
+from kubewitness.keep.store.verify_data import LogVerdict
 from tests.keep.store.build import data_dir, raws
 from tests.keep.store.test_bundle import special
 
@@ -206,6 +209,19 @@ def test_a_head_that_was_taken_away_is_missed(run, data, tmp_path, is_shown):
     assert result.code == 3
     told = f"tiles/checkpoint: is a head of {newest} Events, and heads/{newest} is not there"
     assert (told if is_shown else f"heads/{newest}: is remembered and not there") in " ".join(result.out.split())
+
+
+@pytest.mark.parametrize(("code", "told"), [(5, "prod: sound"), (3, "prod: VIOLATED")])
+def test_a_verdict_that_cannot_be_remembered_is_told(run, data, tmp_path, monkeypatch, code, told):
+    """A full disk under the state file hides nothing that was found."""
+    if code == 3:
+        shutil.copy(log_of(data) / "heads/300", log_of(data) / "heads/17")
+    monkeypatch.setattr(Memory, "save", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left")))
+    monkeypatch.setattr(LogVerdict, "may_be_remembered", True)
+    result = run("verify", "--data", str(data), "--state", str(tmp_path / "state.json"))
+    assert result.code == code
+    assert told in result.out
+    assert "state.json: not remembered: No space left" in result.err
 
 
 def test_memory_goes_with_the_log(run, tmp_path):

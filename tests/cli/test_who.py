@@ -200,3 +200,16 @@ def test_a_policy_that_spares_the_user_asked_for_leaves_the_answer_open(who, tmp
     found, _, said = who("deleted secrets/nothing", "security", "--user", user, "--policy", str(policy))
     assert found == code
     assert ("NOT RECORDABLE for users scheduler" in said) == (user != "jane")
+
+
+@pytest.mark.parametrize(("group", "code"), [("system:authenticated", 4), ("system:nodes", 0)])
+def test_a_policy_that_spares_everybody_with_a_name_leaves_the_answer_open(who, tmp_path, group, code):
+    """Whoever is let in is in system:authenticated; in another group are only some."""
+    policy = tmp_path / "p.yaml"
+    policy.write_text(
+        f"apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- level: None\n  userGroups: ['{group}']\n"
+        "- level: Metadata\n"
+    )
+    found, _, said = who("deleted secrets/nothing", "security", "--policy", str(policy))
+    assert found == code
+    assert f"NOT RECORDABLE for groups {group}" in said

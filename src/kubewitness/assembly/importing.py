@@ -32,6 +32,7 @@ from kubewitness.keep.store.doors import IMPORT
 from kubewitness.keep.store.errors import LockedError
 from kubewitness.keep.store.layout import DataDir, KeyDir
 from kubewitness.keep.store.log import LOCK
+from kubewitness.keep.store.tree import head_sizes
 from kubewitness.look.query.source import Input
 
 _ODD_AT_ONCE = 100
@@ -110,7 +111,9 @@ class Import:
             sealer.finish()
             sealer.wait_for_seal(self.result.end)
             begun = self._enter("seal", "index", begun)
-        self.result.sealed, self.result.trouble = sealer.sealed, sealer.trouble
+        with self._data.look(self._cluster) as root:  # where it could not begin, it said nothing of what was signed
+            self.result.sealed = max(sealer.sealed, max(head_sizes(root), default=0))
+        self.result.trouble = sealer.trouble
         self.result.is_damage = sealer.is_damage
         if sealer.sealed < self.result.end and not sealer.trouble:
             self.result.trouble = "the process that seals ended before its time; run the same command again"

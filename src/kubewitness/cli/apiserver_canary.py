@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from kubewitness._kit import lazy
 from kubewitness.cli.errors import ExitCode, UserError
 from kubewitness.cli.render.printable import printable
 from kubewitness.cli.seconds import seconds
+from kubewitness.cli.server_address import address, authority
 
 if TYPE_CHECKING:
     from kubewitness.apiserver.canary import Places, Sender, Sent, Sighting, Tail, Watch
@@ -138,20 +138,11 @@ def _sender(args: argparse.Namespace) -> "Sender":
 def _target(args: argparse.Namespace) -> "Target":
     from kubewitness.emit.backends.kubeconfig import Target
 
-    try:
-        url = urlsplit(args.url)
-        port = url.port or (443 if url.scheme == "https" else 80)
-        ca = args.ca.read_bytes() if args.ca else b""
-    except ValueError as error:
-        raise UserError(f"--url {args.url}: {error}") from error
-    except OSError as error:
-        raise UserError(f"{args.ca}: cannot be read: {error.strerror}") from error
-    if url.scheme not in ("http", "https") or not url.hostname:
-        raise UserError(f"--url {args.url}: expected https://HOST:PORT")
-    if args.ca and b"-----BEGIN" not in ca:
-        raise UserError(f"{args.ca}: this is no certificate in PEM")
+    url = address(args.url)
+    port = url.port or (443 if url.scheme == "https" else 80)
+    ca = authority(args.ca) if args.ca else b""
     return Target(
-        url.scheme, url.hostname, port, url.path, ca, args.insecure_skip_tls_verify, token_file=args.token_file
+        url.scheme, url.hostname or "", port, url.path, ca, args.insecure_skip_tls_verify, token_file=args.token_file
     )
 
 

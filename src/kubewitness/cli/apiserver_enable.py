@@ -13,6 +13,8 @@ from kubewitness.cli.errors import ExitCode, UserError
 from kubewitness.cli.policy_presets import PRESETS, preset
 from kubewitness.cli.render.folded import folded
 from kubewitness.cli.render.printable import printable
+from kubewitness.cli.seconds import seconds
+from kubewitness.cli.server_address import address, authority
 
 if TYPE_CHECKING:
     from kubewitness.apiserver.apply import Applied, Root
@@ -78,7 +80,7 @@ def add_subcommand(subparsers: "argparse._SubParsersAction[argparse.ArgumentPars
     does = parser.add_mutually_exclusive_group()
     does.add_argument("--dry-run", action="store_true", help="show what would change, as a unified diff")
     does.add_argument("--undo", action="store_true", help="restore every file as it was before")
-    does.add_argument("--wait", metavar="SECONDS", nargs="?", type=float, const=_WAIT_S,
+    does.add_argument("--wait", metavar="SECONDS", nargs="?", type=seconds, const=_WAIT_S,
                       help="wait until the log grows and the server is ready; put everything back if it is not"
                       f" ({_WAIT_S:.0f} s when no number is given)")  # fmt: skip
     parser.add_argument("--url", help="with --wait: ask this API server instead of the one kubectl knows")
@@ -296,6 +298,9 @@ def _probe(args: argparse.Namespace, root: "Root") -> "Probe":
     from kubewitness.apiserver.health import kubectl_probe, url_probe
 
     if args.url:
+        address(args.url)
+        if args.ca:
+            authority(Path(args.ca))
         probe = url_probe(args.url, args.ca, is_verified=not args.insecure_skip_tls_verify)
     else:
         probe = kubectl_probe([args.kubectl, *_kubeconfig(args.distro, root)])

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from kubewitness.cli.errors import ExitCode, UserError
 from kubewitness.cli.render.printable import printable
 from kubewitness.cli.seconds import seconds
+from kubewitness.cli.server_address import address
 
 if TYPE_CHECKING:
     from kubewitness.apiserver.integrity import Change, Snapshot, Watched
@@ -88,7 +89,12 @@ def run(args: argparse.Namespace) -> int:
         if args.once:
             return _once(args, guard, teller, is_first=not kept)
         _begin(guard)
-        return _go_on(args, guard, teller)
+        try:
+            return _go_on(args, guard, teller)
+        except KeyboardInterrupt:
+            if teller.undelivered:
+                sys.stderr.write(f"kubewitness: {printable(teller.left)}\n")
+            raise
 
 
 def _settle(args: argparse.Namespace) -> Path:
@@ -128,7 +134,7 @@ def _go_on(args: argparse.Namespace, guard: "Guard", teller: "Teller") -> int:
             break
         time.sleep(args.interval)
     if teller.undelivered:
-        raise UserError(f"{teller.undelivered} changes were not delivered: {teller.why}", ExitCode.RUNTIME)
+        raise UserError(teller.left, ExitCode.RUNTIME)
     if unkept:
         raise UserError(unkept, ExitCode.RUNTIME)
     return ExitCode.OK
@@ -245,7 +251,7 @@ class Teller:
         self.only_alarms = only_alarms
         self.ways: list[_Way] = []
         if url is not None:
-            _check_url(url)
+            address(url, "--post", "https://HOST/PATH")  # now, not when there is an alarm
             self.ways.append(_Way(partial(_post, url)))
         if command is not None:
             self.ways.append(_Way(partial(_run, _words(command))))
@@ -265,6 +271,11 @@ class Teller:
         """What stood in the way."""
         return "; ".join(way.why for way in self.ways if way.waiting or way.dropped)
 
+    @property
+    def left(self) -> str:
+        """What is to be said in the end, where something is left."""
+        return f"{self.undelivered} changes were not delivered: {self.why}"
+
     def tell(self, change: "Change") -> None:
         """Print a change and hand it to webhook and command."""
         import msgspec
@@ -281,17 +292,6 @@ class Teller:
         """Try to deliver what waits."""
         for way in self.ways:
             way.deliver()
-
-
-def _check_url(url: str) -> None:
-    """Refuse what cannot be posted to now, not when there is an alarm. Raises UserError."""
-    try:
-        parts = urlsplit(url)
-        is_good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_good = False
-    if not is_good or not url.isascii() or not url.isprintable() or " " in url:
-        raise UserError(f"--post {url}: expected https://HOST/PATH")
 
 
 def _words(command: str) -> list[str]:

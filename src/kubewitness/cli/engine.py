@@ -56,7 +56,12 @@ class Rows:
         self.are_numbers = [kind.endswith("INT") or kind in _NUMBERS for kind in answer.types]
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
-        return iter(self._answer)
+        from kubewitness.look.query.lockdown import QueryError
+
+        try:
+            yield from self._answer
+        except QueryError as error:
+            raise UserError(str(error)) from error
 
 
 # What is read more than once, or only counted as read, must not look finished.

@@ -130,8 +130,8 @@ def _run(arguments: list[str], *, is_step: bool) -> int:
     except OSError as error:
         _complain(f"error: {error.filename or 'input or output'}: {error.strerror or error}")
         return ExitCode.RUNTIME
-    except MemoryError:
-        _complain("error: out of memory")
+    except MemoryError as error:
+        _complain(f"error: out of memory{f': {error}' if str(error) else ''}")
         return ExitCode.RUNTIME
     except Exception as error:  # Python would exit with 1, which promises "findings"
         if isinstance(error, RuntimeError) and str(error) == _DUCKDB_INTERRUPTED:

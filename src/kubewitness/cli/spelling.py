@@ -11,6 +11,17 @@ VERBS = (
     *("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"),
     *("post", "put", "head", "options", "connect", "proxy"),
 )
+_SAID_OTHERWISE = {
+    "read": ["get"],
+    "view": ["get"],
+    "describe": ["get"],
+    "remove": ["delete"],
+    "add": ["create"],
+    "edit": ["patch"],
+    "apply": ["patch"],
+    "replace": ["update"],
+    "write": ["create,update,patch,delete"],
+}
 _RESOURCES = tuple(dict.fromkeys(PLURALS.values()))
 _SUBRESOURCES = (
     *("exec", "attach", "portforward", "log", "proxy", "token", "status", "scale", "eviction", "binding"),
@@ -35,7 +46,7 @@ def misspelt(args: argparse.Namespace, is_there: Callable[[str, str], bool]) -> 
     ):
         for value in values:
             if value and value not in known and not is_there(path, value):
-                near = list(_other(value)) if noun == "resource" else []
+                near = list(_other(value)) if noun == "resource" else _SAID_OTHERWISE.get(value, [])
                 near = near or difflib.get_close_matches(value, known, n=1)
                 yield f"nothing here has the {noun} '{value}'" + (f"; did you mean {near[0]}?" if near else "")
 

@@ -58,7 +58,9 @@ class Entry:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add sources, filters, the bucket and output."""
     group = parser.add_argument_group("how much")
-    group.add_argument("--bucket", type=_seconds, metavar="SECONDS", help="length of a bar (default: what fits)")
+    group.add_argument(
+        "--bucket", type=_seconds, metavar="TIME", help="length of a bar: 60, 5m, 1h (default: what fits)"
+    )
     add_limit_argument(group, _USUAL_LIMIT, "in a table")
     parser.set_defaults(limit=None)
     add_filter_arguments(parser)
@@ -67,9 +69,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _seconds(text: str) -> int:
-    number = int(text) if text.isascii() and text.isdigit() else 0
+    from kubewitness.event import microtime
+
+    try:
+        number = microtime.parse_duration(f"{text}s" if text.isdigit() else text) // 1_000_000
+    except microtime.TimeError:
+        number = 0
     if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number of seconds nor a length of time such as 5m")
     return number
 
 

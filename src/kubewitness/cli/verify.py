@@ -102,6 +102,12 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.writelines(report.as_text())
         for line in report.reservations(args):
             say(line)
+    sys.stdout.flush()
+    try:
+        _remember(args, report)
+    except OSError as exc:  # what was found is told all the same, and counts for more
+        say(f"--state {args.state}: not remembered: {exc.strerror}")
+        return code if code is ExitCode.INTEGRITY else ExitCode.RUNTIME
     return code
 
 
@@ -114,6 +120,8 @@ class Report:
 
     def __init__(self, place: str) -> None:
         self.place = place
+        self.memory: dict[str, Remembered] = {}
+        """What was remembered before."""
         self.logs: list[LogVerdict] = []
         self.others: list[Finding] = []
         self.pinned = False
@@ -292,14 +300,15 @@ def _heads(names: list[str]) -> "list[tuple[bytes, Checkpoint]]":
     return found
 
 
-def _remember(args: argparse.Namespace, memory: "dict[str, Remembered]", logs: "list[LogVerdict]") -> None:
-    """Write down the heads that were found good."""
+def _remember(args: argparse.Namespace, report: Report) -> None:
+    """Write down the heads that were found good. Raises OSError."""
     from kubewitness.keep.store.memory import Memory, Remembered
 
     if not args.state:
         return
-    now = memory | {log.origin: Remembered(log.note, log.keys) for log in logs if log.may_be_remembered}
-    if now != memory:
+    good = {log.origin: Remembered(log.note, log.keys) for log in report.logs if log.may_be_remembered}
+    now = report.memory | good
+    if now != report.memory:
         Memory(Path(args.state).absolute()).save(now)
 
 
@@ -311,6 +320,7 @@ def _verify_data(args: argparse.Namespace) -> Report:
     data = data_of(args)
     clusters = clusters_of(args, data)
     report = Report(str(data.path))
+    report.memory = memory
     heads = _heads(args.head)
     strays = {head.origin for _, head in heads} - {meta.origin for meta in clusters}
     if strays:
@@ -329,7 +339,6 @@ def _verify_data(args: argparse.Namespace) -> Report:
         for log in verify_data(data, clusters, keys_of, memory, heads, tell):
             _tell_late(log, args.max_unsigned)
             report.logs.append(log)
-    _remember(args, memory, report.logs)
     return report
 
 
@@ -362,6 +371,7 @@ def _verify_url(args: argparse.Namespace, url: str) -> Report:
     except (ValueError, OSError) as exc:
         raise UserError(f"{url}: {exc}" if args.ca is None else f"--ca {args.ca}: {exc}") from exc
     report = Report(url)
+    report.memory = memory
     report.pinned = True
     known = [remembered for origin, remembered in memory.items() if origin in {key.name for key in keys}]
     if len(known) > 1 and not pins:
@@ -374,7 +384,6 @@ def _verify_url(args: argparse.Namespace, url: str) -> Report:
             raise UserError(f"{url}: {exc}", ExitCode.RUNTIME) from exc
     origin = verdict.head.origin if verdict.head else (keys[0].name if keys else url)
     report.logs.append(LogVerdict("", origin, verdict, keys, before.size if before else None, note))
-    _remember(args, memory, report.logs)
     return report
 
 

@@ -285,7 +285,7 @@ def _conclude(
         for line in _policy_lines(visible, target, args.policy):
             say(line)
         is_asked_for = bool(_users_asked_for(args))
-        if any(not one.is_recorded and not one.groups and (is_asked_for or not one.users) for one in visible):
+        if any(not one.is_recorded and not one.is_for_some and (is_asked_for or not one.users) for one in visible):
             code = ExitCode.INCOMPLETE
     elif not found:
         say("whether the policy in force records such requests is not known; --policy FILE tells")

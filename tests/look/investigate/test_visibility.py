@@ -94,6 +94,20 @@ def test_a_rule_for_a_group_leaves_open_whether_the_user_is_in_it():
     ]
 
 
+def test_a_name_says_some_of_its_groups():
+    """A service account is in the group of its namespace, and every user but the anonymous in system:authenticated."""
+    rules = [PolicyRule(Level.NONE, user_groups=("system:serviceaccounts:ci",)), PolicyRule(Level.METADATA)]
+    bot, web = "system:serviceaccount:ci:bot", "system:serviceaccount:app:web"
+    assert see(rules, "deleted", users=[bot])[:1] == [("delete", (bot,), "None", 0, False)]
+    assert see(rules, "deleted", users=[web])[:2] == [
+        ("delete", ("system:serviceaccounts:ci",), "None", 0, False),
+        ("delete", (), "Metadata", 1, True),
+    ]
+    rules[0] = PolicyRule(Level.NONE, user_groups=("system:authenticated",))
+    assert see(rules, "deleted", users=["jane"])[0] == ("delete", ("jane",), "None", 0, False)
+    assert see(rules, "deleted", users=["system:anonymous"])[1] == ("delete", (), "Metadata", 1, True)
+
+
 def test_no_rule_means_no_record():
     """A request that no rule matches is at level None."""
     assert see([PolicyRule(Level.METADATA, verbs=("get",))], "deleted")[0] == ("delete", (), "None", None, False)

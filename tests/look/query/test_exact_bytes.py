@@ -99,6 +99,21 @@ def test_what_is_packed_is_unpacked_once_for_few_rows(packed, name, where, stage
     assert found[0]
 
 
+def test_lines_of_a_plain_file_need_no_temporary_file(packed, monkeypatch):
+    """They are read where they stand, so that a read-only root will do."""
+    monkeypatch.setattr(scan_bytes.tempfile, "TemporaryFile", None)
+    assert bytes_of(packed / "audit.log", "code >= 400")[0]
+
+
+def test_without_proc_it_is_said_what_is_missing(packed, monkeypatch):
+    """The engine opens memory files by a path there; plain files it opens as they are."""
+    monkeypatch.setattr(scan_blocks, "path_of", lambda fd: f"/no/proc/{fd}")
+    with open_events([str(packed / "audit.log")]) as events:
+        assert list(events.query("SELECT count(*) FROM events", stages="all")) == [(4842,)]
+    with pytest.raises(FileNotFoundError, match="memory files"):
+        bytes_of(packed / "audit.log.gz", "TRUE")
+
+
 def test_of_many_lines_none_are_put_aside(packed, monkeypatch):
     """More than there is room for are not looked for while the log is read."""
     monkeypatch.setattr(scan, "_MOST_ASIDE_BYTES", 1 << 20)

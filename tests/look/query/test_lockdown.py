@@ -42,3 +42,13 @@ def test_an_engine_made_ahead_is_used_once(tmp_path: Path) -> None:
         with pytest.raises(lockdown.engine_errors(), match="disabled by configuration"):
             connection.execute(f"FROM read_ndjson('{path}')")
         connection.close()
+
+
+def test_an_error_that_is_no_lack_is_about_the_question() -> None:
+    """Whatever its words are."""
+    connection = lockdown.locked([])
+    with pytest.raises(lockdown.engine_errors()) as raised:
+        connection.execute("SELECT error('No space left')").fetchall()
+    assert lockdown.lack(raised.value) is None
+    assert str(lockdown.told(raised.value)) == "No space left"
+    connection.close()

@@ -1,13 +1,15 @@
 """What does not fit in memory: spilled where nobody else may look, and gone afterwards."""
 
+import errno
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from kubewitness.look.query import spill
+from kubewitness.look.query import lockdown, spill
 
 SORT = """
 import os, sys, signal
@@ -62,3 +64,38 @@ def test_a_fork_gets_a_directory_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp
     assert Path(mine).is_dir()
     spill._remove(mine, os.getpid())
     assert not Path(mine).exists()
+
+
+def test_where_nothing_can_be_written_a_question_has_to_fit_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container whose root is read-only: what fits is answered, what does not is out of memory."""
+    monkeypatch.setattr(spill, "_made", {})
+    monkeypatch.setattr(spill, "_can_write", lambda _: False)
+    connection = lockdown.locked([], 40 << 20)
+    assert connection.execute("SELECT 1").fetchall() == [(1,)]
+    with pytest.raises(lockdown.engine_errors()) as raised:
+        connection.execute("CREATE TABLE t AS SELECT repeat('a secret', 20) || i AS text FROM range(600000) r(i)")
+    meant = lockdown.told(raised.value)
+    assert isinstance(meant, MemoryError)
+    assert "\n" not in str(meant)
+    assert "SET" not in str(meant)
+    connection.close()
+
+
+def test_want_of_room_names_the_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """That of what the engine spills, and that of temporary files; another error stays what it is."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(spill, "_made", {})
+    connection = lockdown.locked([], 40 << 20)
+    connection.execute("SET max_temp_directory_size = '1MB'")
+    with pytest.raises(lockdown.engine_errors()) as raised:
+        connection.execute("CREATE TABLE t AS SELECT repeat('a secret', 20) || i AS text FROM range(600000) r(i)")
+    connection.close()
+    meant = lockdown.told(raised.value)
+    assert isinstance(meant, OSError)
+    assert str(meant.filename).startswith(str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(OSError, match=str(tmp_path)) as lack, spill.naming_place():
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert lack.value.errno == errno.ENOSPC
+    with pytest.raises(PermissionError, match="no entry"), spill.naming_place():
+        raise PermissionError(errno.EACCES, "no entry")

@@ -14,6 +14,7 @@ from itertools import product
 from kubewitness.event.types import Level, Stage
 from kubewitness.look.investigate.who import Question, Target
 from kubewitness.policy.builtin import RESOURCES
+from kubewitness.policy.explain import implied_groups
 from kubewitness.policy.types import Attributes, Decision, Policy, PolicyRule
 
 Evaluate = Callable[[Policy, Attributes], Decision]
@@ -24,6 +25,7 @@ _READ = (("get", ""), ("list", ""), ("watch", ""))
 _DELETE = (("delete", ""), ("deletecollection", ""))
 _EXEC = tuple((verb, sub) for sub in ("exec", "attach", "portforward") for verb in ("get", "create"))
 _NAMELESS = frozenset({"create", "list", "watch", "deletecollection"})
+_EVERYBODY = "system:authenticated"
 _LAST_STAGES = (Stage.RESPONSE_COMPLETE, Stage.RESPONSE_STARTED, Stage.REQUEST_RECEIVED, Stage.PANIC)
 
 
@@ -39,6 +41,11 @@ class Visible:
     users: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     omit_stages: frozenset[Stage] = frozenset()
+
+    @property
+    def is_for_some(self) -> bool:
+        """Whether it speaks of members of some group that not every user is in."""
+        return bool(self.groups) and _EVERYBODY not in self.groups
 
     @property
     def is_recorded(self) -> bool:
@@ -104,21 +111,37 @@ def _read_rules(policy: Policy, attributes: Attributes, evaluate: Evaluate, aske
         is_for_nobody = (rule.users and not users) or (rule.user_groups and not groups)
         if decision.rule_index is None or is_for_nobody:
             continue
-        yield Visible(
-            attributes.verb,
-            attributes.api_group,
-            attributes.subresource,
-            decision.level,
-            index,
-            users,
-            groups,
-            decision.omit_stages,
-        )
-        if not groups:
-            left -= set(users)
-        if not groups and (not users or (asked and not left)):
-            return
+        for some, of_groups in _parts(users, groups, left):
+            yield Visible(
+                attributes.verb,
+                attributes.api_group,
+                attributes.subresource,
+                decision.level,
+                index,
+                some,
+                of_groups,
+                decision.omit_stages,
+            )
+            if not of_groups:
+                left -= set(some)
+            if not of_groups and (not some or (asked and not left)):
+                return
     yield Visible(attributes.verb, attributes.api_group, attributes.subresource, Level.NONE, None)
+
+
+def _parts(
+    users: tuple[str, ...], groups: tuple[str, ...], asked: frozenset[str]
+) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """Give for whom a rule is: users, and groups they must be in; who is in one by its name comes first, without."""
+    if not asked or not groups:
+        yield users, groups
+        return
+    sure = tuple(name for name in users or sorted(asked) if not set(groups).isdisjoint(implied_groups(name)))
+    rest = tuple(name for name in users or sorted(asked) if name not in sure)
+    if sure:
+        yield sure, ()
+    if rest:
+        yield (rest if users else ()), groups
 
 
 def _for_anybody(rule: PolicyRule) -> PolicyRule:

@@ -8,6 +8,7 @@ only one SELECT (or FROM, VALUES, DESCRIBE, SUMMARIZE), so nothing is written ei
 
 import _thread
 import atexit
+import errno
 import importlib
 import os
 from collections.abc import Iterable
@@ -134,3 +135,19 @@ def tidy(error: Exception) -> str:
     text = str(error).partition("\n\nLINE ")[0]
     head, _, rest = text.partition(": ")
     return (rest if head.endswith("Error") else text).strip().replace("\n\n", "\n").replace("\t", "  ")
+
+
+def told(error: Exception) -> Exception:
+    """Give what an engine's error is to who asked: where it is no lack, something about the question."""
+    return lack(error) or QueryError(tidy(error))
+
+
+def lack(error: Exception) -> MemoryError | OSError | None:
+    """Give the want of memory, or of room for what does not fit into it, that an engine's error is; None for others."""
+    said = tidy(error)
+    if said.startswith("failed to offload") or (isinstance(error, engine().IOException) and "No space left" in said):
+        where = f"{os.strerror(errno.ENOSPC)} for what does not fit into memory; TMPDIR names another place"
+        return OSError(errno.ENOSPC, where, spill_directory())
+    if isinstance(error, engine().OutOfMemoryException):
+        return MemoryError(said.partition("\n")[0])
+    return None

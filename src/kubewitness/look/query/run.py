@@ -28,7 +28,7 @@ import msgspec
 
 from kubewitness.event.fields import by_column, by_path
 from kubewitness.look.query.account import Account
-from kubewitness.look.query.lockdown import MEMORY_BYTES, QueryError, check_select, engine_errors, locked, seal, tidy
+from kubewitness.look.query.lockdown import MEMORY_BYTES, check_select, engine_errors, lack, locked, seal, told
 from kubewitness.look.query.plain_sql import columns_compared, columns_selected
 from kubewitness.look.query.question import Question
 from kubewitness.look.query.relation import ENVELOPE, LINE_BYTES, WIRE_PATHS, Key, Relation
@@ -181,7 +181,7 @@ class Events:
             return Answer(rows, connection, lambda wanted: _exact_bytes(scan, wanted), account)
         except engine_errors() as exc:
             connection.close()
-            raise QueryError(tidy(exc)) from exc
+            raise told(exc) from exc
         except BaseException:
             connection.interrupt()
             connection.close()
@@ -289,16 +289,26 @@ class Answer(msgspec.Struct):
         return [str(column[1]) for column in self._rows.description or ()]
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
-        while batch := self._rows.fetchmany(_FETCH_ROWS):
-            yield from batch
+        try:
+            while batch := self._rows.fetchmany(_FETCH_ROWS):
+                yield from batch
+        except engine_errors() as exc:  # the first rows were there, and a later one is worked out only now
+            raise told(exc) from exc
 
     def exact_bytes(self, rows: Iterable[int]) -> Iterator[bytes]:
         """Give the bytes of these Events (`_row` of `events`) as they stand in the input, in the order of `rows`."""
-        return self._exact(list(rows))
+        return _with_room(self._exact(list(rows)))
 
     def close(self) -> None:
         """Give the memory of the answer back."""
         self._connection.close()
+
+
+def _with_room(found: Iterator[bytes]) -> Iterator[bytes]:
+    try:
+        yield from found
+    except engine_errors() as exc:
+        raise lack(exc) or exc from exc
 
 
 def _exact_bytes(scan: Scan, rows: list[int]) -> Iterator[bytes]:

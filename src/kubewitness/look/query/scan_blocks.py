@@ -5,6 +5,7 @@ A block holds whole lines. While the engine reads one, a thread fills the next, 
 one core and parsing that of the others. A line too long for the engine is handed out by itself.
 """
 
+import errno
 import os
 import threading
 from collections.abc import Iterable, Iterator
@@ -51,6 +52,10 @@ class BlockFiles:
 
     def append(self, fd: int, at: int, pieces: Iterable[bytes | memoryview]) -> int:
         """Put these bytes at this place of a file; give where they end."""
+        if not at and not os.path.exists(self.paths[fd]):  # noqa: PTH110 - pathlib costs start-up
+            raise FileNotFoundError(
+                errno.ENOENT, "is not there, and the engine reads memory files by it", self.paths[fd]
+            )
         for piece in pieces:
             view = memoryview(piece)
             while view:

@@ -16,6 +16,7 @@ import os
 import tempfile
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from typing import BinaryIO, NamedTuple, TypeAlias
 
 from kubewitness._kit.opening import Compression, TornError
@@ -23,6 +24,7 @@ from kubewitness.look.query.scan import AUDIT_ID, Scan
 from kubewitness.look.query.scan_blocks import blocks
 from kubewitness.look.query.scan_lines import Line, batches, count_lines, lines_named, pick
 from kubewitness.look.query.source import Input
+from kubewitness.look.query.spill import naming_place
 
 _MOST_SHOWN = 0.25  # of the lines: to find more by their auditIDs takes longer than to number all
 
@@ -40,32 +42,23 @@ def exact_bytes(scan: Scan, rows: Sequence[int]) -> Iterator[bytes]:
     """Give the bytes of these rows of `hits`, in this order."""
     if not rows:
         return
-    with tempfile.TemporaryFile(prefix="kubewitness-") as aside:
-        finder = _Finder(scan, aside)
-        try:
-            spots = finder.find(set(rows))
-            aside.flush()
-            for row in rows:
-                found = spots.get(row)
-                yield found if isinstance(found, bytes) else _bytes_at(found)
-        finally:
-            finder.close()
+    with naming_place(), ExitStack() as files:
+        spots = _Finder(scan, files).find(set(rows))
+        for row in rows:
+            found = spots.get(row)
+            yield found if isinstance(found, bytes) else _bytes_at(found)
 
 
 class _Finder:
     """Finds where rows stand."""
 
-    def __init__(self, scan: Scan, aside: BinaryIO) -> None:
+    def __init__(self, scan: Scan, files: ExitStack) -> None:
         self._scan = scan
-        self._aside = aside
+        self._files = files
         self._cursor = scan.connection.cursor()
         self._spots: dict[int, bytes | _Spot] = {}
         self._open: dict[str, BinaryIO] = {}
-
-    def close(self) -> None:
-        """Close the plain files."""
-        for file in self._open.values():
-            file.close()
+        self._aside: BinaryIO | None = None
 
     def find(self, rows: set[int]) -> dict[int, bytes | _Spot]:
         by_part: dict[int, list[int]] = defaultdict(list)
@@ -83,6 +76,8 @@ class _Finder:
             by_input[id(self._scan.parts[part].input)][part] = wanted
         for parts in by_input.values():
             self._find_in_input(parts)
+        if self._aside is not None:
+            self._aside.flush()
         return self._spots
 
     def _find_in_input(self, wanted: dict[int, list[int]]) -> None:
@@ -190,8 +185,11 @@ class _Finder:
     def _spot(self, one: Input, offset: int, raw: bytes) -> _Spot:
         """Say where these bytes of an input can be read again."""
         if one.compression is Compression.NONE:
-            file = self._open.get(one.path) or self._open.setdefault(one.path, open(one.path, "rb"))  # noqa: SIM115, PTH123
-            return _Spot(file, offset, len(raw))
+            if one.path not in self._open:
+                self._open[one.path] = self._files.enter_context(open(one.path, "rb"))  # noqa: PTH123, SIM115
+            return _Spot(self._open[one.path], offset, len(raw))
+        if self._aside is None:
+            self._aside = self._files.enter_context(tempfile.TemporaryFile(prefix="kubewitness-"))  # noqa: SIM115
         spot = _Spot(self._aside, self._aside.tell(), len(raw))
         self._aside.write(raw)
         return spot

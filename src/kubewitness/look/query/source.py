@@ -17,6 +17,7 @@ import msgspec
 
 from kubewitness._kit import lazy
 from kubewitness._kit.opening import Compression, TornError, compression_of, read_chunks
+from kubewitness.look.query.spill import naming_place
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -129,10 +130,10 @@ def _spool(path: str) -> BinaryIO:
     import tempfile
 
     spool: BinaryIO = tempfile.TemporaryFile(prefix="kubewitness-")  # noqa: SIM115 - lives as long as its Input
-    with open(path, "rb", buffering=0) as pipe:  # noqa: PTH123
+    with naming_place(), open(path, "rb", buffering=0) as pipe:  # noqa: PTH123
         while chunk := pipe.read(1 << 20):
             spool.write(chunk)
-    spool.flush()
+        spool.flush()
     return spool
 
 

@@ -25,7 +25,16 @@ from kubewitness.keep.store.layout import OWN_PREFIX, DataDir
 from kubewitness.keep.store.reader import Lost, Tail, read_blocks, records
 from kubewitness.keep.store.scan import SEGMENTS
 from kubewitness.look.query.account import Account, FileAccount
-from kubewitness.look.query.lockdown import MEMORY_BYTES, QueryError, check_select, engine_errors, locked, seal, tidy
+from kubewitness.look.query.lockdown import (
+    MEMORY_BYTES,
+    QueryError,
+    check_select,
+    engine_errors,
+    locked,
+    seal,
+    tidy,
+    told,
+)
 from kubewitness.look.query.run import (
     NO_WEIGHTS,
     NOTHING_MADE,
@@ -240,7 +249,7 @@ class StoreEvents(Events):
             gone = next((path for path in files if not os.path.exists(path)), None)  # noqa: PTH110 - one of thousands
             if gone is not None:
                 raise _MovedError(f"{gone} is not there; {_REMEDY}") from exc
-            raise QueryError(f"{said}; {_REMEDY}" if any(path in said for path in files) else said) from exc
+            raise (QueryError(f"{said}; {_REMEDY}") if any(path in said for path in files) else told(exc)) from exc
         except BaseException:
             connection.interrupt()
             connection.close()
