@@ -74,6 +74,20 @@ def test_a_webhook_gets_them(policy: str, tmp_path: Path) -> None:
         assert len(json.loads(receiver.seen[0].body)["items"]) == 6
 
 
+def test_the_older_name_of_a_flag_is_taken_and_not_shown(
+    policy: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """kube-apiserver's hidden --audit-webhook-batch-initial-backoff: a retry comes soon."""
+    requests = tmp_path / "r.jsonl"
+    requests.write_text(DELETE)
+    with receiving(tmp_path, 500) as receiver:
+        flags = [f"--audit-webhook-config-file={receiver.kubeconfig()}", "--audit-webhook-batch-initial-backoff=10ms"]
+        assert main(["emit", policy, *flags, str(requests)]) == 0
+        assert receiver.seen[1].at_s - receiver.seen[0].at_s < 5
+    assert main(["emit", "--help"]) == 0
+    assert "batch-initial-backoff" not in capsys.readouterr().out
+
+
 def test_losses_are_told_and_counted(
     policy: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -66,16 +66,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         group = parser.add_argument_group(title)
         for flag in flags:
             is_switch = flag.kind == "bool"
-            group.add_argument(
-                f"--{flag.name}",
-                dest=flag.name,
-                metavar=flag.kind.upper(),
-                nargs="?" if is_switch else None,
-                const="true",
-                default=argparse.SUPPRESS,
-                action=_Given,
-                help=flag.help.replace("%", "%%"),
-            )
+            # an older name is taken and not shown, as by kube-apiserver
+            for name, help_text in ((flag.name, flag.help.replace("%", "%%")), (flag.alias, argparse.SUPPRESS)):
+                if name is not None:
+                    group.add_argument(
+                        f"--{name}",
+                        dest=flag.name,
+                        metavar=flag.kind.upper(),
+                        nargs="?" if is_switch else None,
+                        const="true",
+                        default=argparse.SUPPRESS,
+                        action=_Given,
+                        help=help_text,
+                    )
 
 
 def run(args: argparse.Namespace) -> int:
