@@ -39,6 +39,7 @@ def test_an_unknown_command_is_a_usage_error(capsys):
         (["search", "--out", "x"], "unrecognized arguments: --out; did you mean --outcome or --output?"),
         (["search", "--zzz"], "unrecognized arguments: --zzz\n"),
         (["search", "-f", "audit.log"], "unrecognized arguments: -f; files are named without a flag"),
+        (["policy", "init", "recommended"], "unrecognized arguments: recommended; more is taken with flags only"),
         (["who", "delete", "secrets/x"], "'exec', 'touched'); did you mean deleted?"),
         (["policy", "check", "--profile", "CIS", "p.yaml"], "'stig', 'pci'); did you mean cis?"),
     ],

@@ -157,6 +157,7 @@ def test_flags_narrow_the_answer(who):
         ("deleted secret important", "the name of an object follows a slash: secret/important"),
         ("deleted /x", "is not KIND or KIND/NAME"),
         ("deleted secrets/x -n a -n b", "one namespace"),
+        ("deleted crb/pwn -n production", "clusterrolebindings are in no namespace: leave -n production out"),
         ("deleted secrets/x --policy no-such-file", "No such file"),
         ("deleted widgets/x --policy no-such-file", "ask about widgets.GROUP"),
     ],

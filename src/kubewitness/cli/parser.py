@@ -89,6 +89,8 @@ class Parser(argparse.ArgumentParser):
         message = re.sub(r"(are required: .*), SRC$", r"\1", message)
         if wrong := _UNRECOGNISED().match(message):
             message += self._meant(wrong[1])
+        elif message.startswith("unrecognized arguments: "):
+            message += "; more is taken with flags only"
         elif message.endswith("are required: COMMAND"):
             message += f"; known are {', '.join(self.commands())}"
         elif wrong := _NO_CHOICE().search(message):

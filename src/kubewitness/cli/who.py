@@ -104,7 +104,19 @@ def target_of(args: argparse.Namespace) -> "Target":
         raise UserError("who asks about one object: give -n one namespace, or leave it out for all")
     namespace = namespaces[0] if namespaces else None
     args.namespace = None  # the judge decides: a list over all namespaces takes this one in
-    return Target(plural(resource), name or None, namespace, group_of(group) if dot else None)
+    target = Target(plural(resource), name or None, namespace, group_of(group) if dot else None)
+    if namespace and _has_no_namespace(target):
+        raise UserError(f"{target.resource} are in no namespace: leave -n {namespace} out")
+    return target
+
+
+def _has_no_namespace(target: "Target") -> bool:
+    """Tell of a kind that every Kubernetes server has for the whole cluster; a namespace is in itself."""
+    from kubewitness.policy.builtin import RESOURCES
+
+    groups = [known for known in RESOURCES if known.name == target.resource != "namespaces"]
+    alike = [known for known in groups if target.api_group in (None, known.group)]
+    return bool(alike) and not any(known.is_namespaced for known in alike)
 
 
 def _placed(log: Log) -> Iterator[tuple[bytes, tuple[object, ...]]]:

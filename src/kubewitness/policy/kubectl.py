@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from urllib.parse import quote, urlencode
 
 from kubewitness.policy import builtin
+from kubewitness.policy.request import RequestError, request_info
 
 _VALUE_FLAGS = """
     -n --namespace -o --output -l --selector --field-selector -f --filename -c --container --as --as-group --as-uid
@@ -23,11 +24,12 @@ _VALUE_FLAGS = """
     --duration --bound-object-kind --bound-object-name --subresource --address --pod-running-timeout --env --labels
     --overrides --verb --resource --clusterrole --role --serviceaccount --group --field-manager --profile --copy-to
     --resource-version --current-replicas --min --max --cpu-percent --template --name --pod-selector --to-revision
+    --revision --raw -k --kustomize
 """
 _SWITCHES = """
     -A --all-namespaces -w --watch --watch-only --all -i --stdin -t --tty -it -ti -q --quiet --rm --force --wait
     --previous --follow --timestamps --ignore-not-found --show-labels --no-headers --overwrite --list --now
-    --server-side --force-conflicts --prune --recursive -R -k --ignore-daemonsets --delete-emptydir-data
+    --server-side --force-conflicts --prune --recursive -R --ignore-daemonsets --delete-emptydir-data
     --disable-eviction --all-containers --prefix --containers --show-kind --save-config --record --share-processes
     --local --insecure-skip-tls-verify --show-managed-fields --short
 """
@@ -35,6 +37,13 @@ _SWITCHES = """
 _OWN_FLAGS = {("logs", "-f"): False, ("logs", "-p"): False, ("patch", "-p"): True}
 # flags that mean the same, by the name that is looked up
 _LONG = {"-n": "--namespace", "-A": "--all-namespaces", "-w": "--watch", "-l": "--selector", "-f": "--filename"}
+_LONG |= {"-k": "--filename", "--kustomize": "--filename"}
+# the built-in resources of the category `all`, in kubectl's order
+_ALL = (
+    "pods replicationcontrollers services daemonsets.apps deployments.apps replicasets.apps statefulsets.apps "
+    "horizontalpodautoscalers.autoscaling cronjobs.batch jobs.batch"
+)
+_RAW = {"get": "GET", "create": "POST", "replace": "PUT", "delete": "DELETE"}
 _VERSIONS = {"autoscaling": "v2", "metrics.k8s.io": "v1beta1"}
 
 
@@ -80,13 +89,16 @@ class _Command:
             raise KubectlError(f"kubectl {self.words[0]}: a resource is missing")
         if "/" in words[0]:
             return [(resource_of(kind), name) for kind, _, name in (word.partition("/") for word in words)]
-        kinds = [resource_of(kind) for kind in words[0].split(",")]
+        named = [kind for word in words[0].split(",") for kind in (_ALL.split() if word == "all" else [word])]
+        kinds = [resource_of(kind) for kind in named]
         return [(kind, name) for kind in kinds for name in (words[1:] or [""])]
 
 
 def requests_of(command_line: str) -> tuple[KubectlRequest, ...]:
     """Give the requests of a kubectl command line, without the word kubectl. Raises KubectlError."""
     command = _parse(command_line)
+    if "--raw" in command.flags and command.words[0] in _RAW:
+        return (_raw(_RAW[command.words[0]], command.flags["--raw"]),)
     handler = _COMMANDS.get(" ".join(command.words[:2])) or _COMMANDS.get(command.words[0])
     if handler is None:
         raise KubectlError(
@@ -158,6 +170,16 @@ def _flag(command: _Command, flag: str, pending: Iterator[str]) -> None:
     command.flags[_LONG.get(name, name)] = value
 
 
+def _raw(method: str, url: str) -> KubectlRequest:
+    if not url.startswith("/"):
+        raise KubectlError("kubectl --raw: a URL path is missing, such as --raw /healthz")
+    try:
+        request_info(method, url)
+    except RequestError as error:
+        raise KubectlError(f"kubectl --raw: {error}") from None
+    return KubectlRequest(method, url)
+
+
 _Requests = list[KubectlRequest]
 _SECOND_GET = "kubectl reads the object first"
 _WEBSOCKET = "WebSocket: a get since kubectl 1.30, whatever courses say of create"
@@ -165,9 +187,7 @@ _SPDY = "SPDY instead: older clients, or KUBECTL_REMOTE_COMMAND_WEBSOCKETS=false
 
 
 def _core(name: str) -> builtin.Resource:
-    found = builtin.find("", name)
-    assert found is not None  # noqa: S101  only names of the table are asked for
-    return found
+    return _builtin("", name)
 
 
 def _builtin(group: str, name: str) -> builtin.Resource:
@@ -204,29 +224,47 @@ def _describe(command: _Command) -> _Requests:
     return [*requests, events]
 
 
-def _logs(command: _Command) -> _Requests:
-    pod = command.word(1, "a pod").removeprefix("pod/").removeprefix("pods/")
+def _find_pod(command: _Command) -> tuple[_Requests, str]:
+    """Give what kubectl reads to find the pod, and its name; of deploy/web it takes one whose name nobody knows yet."""
+    kind, slash, name = command.word(1, "a pod").rpartition("/")
+    if slash and not (kind and name):
+        raise KubectlError(
+            f"kubectl {command.words[0]}: {kind}/{name} must have a resource and a name, as in deploy/web"
+        )
+    resource = resource_of(kind) if slash else _core("pods")
+    url = url_of(resource, command.namespace, name)
+    if resource == _core("pods"):
+        return [KubectlRequest("GET", url, _SECOND_GET)], name
+    pods = url_of(_core("pods"), command.namespace, labelSelector="...")
     return [
-        KubectlRequest("GET", url_of(_core("pods"), command.namespace, pod), _SECOND_GET),
-        KubectlRequest("GET", url_of(_core("pods"), command.namespace, pod, "log"), "three stages, even without -f"),
-    ]
+        KubectlRequest("GET", url, _SECOND_GET),
+        KubectlRequest("GET", pods, f"the pods of {kind}/{name}: one is taken"),
+    ], "one"
+
+
+def _logs(command: _Command) -> _Requests:
+    if len(command.words) == 1 and "--selector" in command.flags:
+        url = url_of(_core("pods"), command.namespace, labelSelector=command.flags["--selector"])
+        before, pod, note = [KubectlRequest("GET", url, "kubectl lists first")], "each", "for each pod: "
+    else:
+        (before, pod), note = _find_pod(command), ""
+    url = url_of(_core("pods"), command.namespace, pod, "log")
+    return [*before, KubectlRequest("GET", url, f"{note}three stages, even without -f")]
 
 
 def _stream(subresource: str) -> Callable[[_Command], _Requests]:
     def handler(command: _Command) -> _Requests:
-        pod = command.word(1, "a pod").removeprefix("pod/").removeprefix("pods/")
+        before, pod = _find_pod(command)
         query: list[tuple[str, str]] = []
         if subresource == "exec":
             if not command.after_dashes and len(command.words) < 3:
                 raise KubectlError("kubectl exec: the command is missing, as in `exec web -- sh`")
             query = [("command", word) for word in command.after_dashes or command.words[2:]]
+        if subresource == "portforward" and len(before) > 1:
+            before.append(KubectlRequest("GET", url_of(_core("pods"), command.namespace, pod), "and its pod"))
         url = url_of(_core("pods"), command.namespace, pod, subresource)
         url += f"?{urlencode(query)}" if query else ""
-        return [
-            KubectlRequest("GET", url_of(_core("pods"), command.namespace, pod), _SECOND_GET),
-            KubectlRequest("GET", url, _WEBSOCKET),
-            KubectlRequest("POST", url, _SPDY),
-        ]
+        return [*before, KubectlRequest("GET", url, _WEBSOCKET), KubectlRequest("POST", url, _SPDY)]
 
     return handler
 
@@ -333,10 +371,12 @@ def _debug(command: _Command) -> _Requests:
                 "POST", url_of(_core("pods"), command.namespace), "a pod on the node, with its root mounted"
             ),
         ]
-    pod = target.removeprefix("pod/").removeprefix("pods/")
+    before, pod = _find_pod(command)
+    if len(before) > 1:
+        raise KubectlError(f"kubectl debug is for pods and nodes, not for {target}")
     pods = _core("pods")
     return [
-        KubectlRequest("GET", url_of(pods, command.namespace, pod), _SECOND_GET),
+        *before,
         KubectlRequest("PATCH", url_of(pods, command.namespace, pod, "ephemeralcontainers"), "the new container"),
         KubectlRequest("GET", url_of(pods, command.namespace, pod, "attach"), _WEBSOCKET),
     ]

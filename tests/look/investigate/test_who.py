@@ -361,6 +361,7 @@ KUBELET = "/api/v1/nodes/node-1/proxy/run/production/web-abc/c?cmd=id"
         (KUBELET.replace("production", "staging"), POD, None),
         (KUBELET, Target("nodes", "node-1"), "ran a command in"),
         (KUBELET, Target("nodes", "node-2"), None),
+        (KUBELET, Target("pods", "web-abc", "production", "metrics.k8s.io"), None),
         (KUBELET, SECRET, None),
         ("/api/v1/nodes/node-1/proxy/metrics", POD, None),
     ],

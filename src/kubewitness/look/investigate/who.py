@@ -346,7 +346,7 @@ def _through_the_kubelet(
     event: Event, reference: ObjectReference, target: Target, words: Mapping[str, str]
 ) -> Finding | None:
     """Judge a call to the kubelet's own API through nodes/proxy, which leaves no pods/exec and no pods/log."""
-    if reference.resource != "nodes" or reference.subresource != "proxy":
+    if reference.resource != "nodes" or reference.subresource != "proxy" or target.api_group:
         return None
     path, _ = split_url(event.request_uri or "", is_strict=False)
     call = _KUBELET.search(path)
