@@ -231,6 +231,26 @@ def test_what_is_sealed_already_is_counted_when_nothing_more_can_be(
     assert "not all is sealed: DamagedError: tiles/settled is not a size" in told.err
 
 
+@pytest.mark.parametrize("damage", [lambda file: file.write_bytes(b"x" * 500), Path.unlink])
+def test_a_damaged_index_is_told_with_the_way_out(
+    recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], damage
+) -> None:
+    """It is by the index that an import knows what is stored; made again, the import goes on."""
+    data = tmp_path / "data"
+    words = ["import", "--data", str(data), "--cluster", "prod", str(recorded / "security.log")]
+    assert main(words) == 0
+    for file in list(data.rglob("*.parquet")):
+        damage(file)
+    words[-1] = str(recorded / "metadata.log")
+    assert main(words) == 5
+    told = capsys.readouterr().err
+    assert "the index of prod, by which it is known what is stored, cannot be read" in told
+    assert "rebuild --index" in told
+    assert main(["rebuild", "--index", "--data", str(data)]) == 0
+    assert main(words) == 0
+    assert " 0 stored, " in capsys.readouterr().out
+
+
 def test_what_a_killed_import_left_at_work_is_waited_for(recorded: Path, tmp_path: Path) -> None:
     """Whoever still makes the index of a log that nobody writes to ends by itself; then the import goes on."""
     data = tmp_path / "data"

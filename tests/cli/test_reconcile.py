@@ -110,6 +110,17 @@ def test_members_that_were_never_written(tmp_path: Path, has_keys: bool, capsys:
         assert not (tmp_path / "elsewhere").exists()
 
 
+def test_a_damaged_key_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What identifies Events cannot be read: nothing is compared."""
+    data = tmp_path / "data"
+    fill(data, "prod", [b'{"auditID":"1","stage":"Panic"}'])
+    (tmp_path / "audit.log").write_bytes(b'{"auditID":"1","stage":"Panic"}\n')
+    default_keys(data).mkdir(exist_ok=True)
+    (default_keys(data) / "identity.key").write_text("x")
+    assert main(["reconcile", "--data", str(data), str(tmp_path / "audit.log")]) == 3
+    assert "identity.key: not 32 bytes in hexadecimal" in capsys.readouterr().err
+
+
 def test_damage_makes_it_incomplete(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Lines that cannot be read were not compared: no difference, but not the whole truth either."""
     lines = items_of(place / "full.log")[:10]

@@ -29,13 +29,14 @@ from kubewitness.event.items import Damage, DamageKind, Item
 from kubewitness.event.split import Splitter
 from kubewitness.keep.receiver.body import Odd
 from kubewitness.keep.store.doors import IMPORT
-from kubewitness.keep.store.errors import LockedError
+from kubewitness.keep.store.errors import BrokenIndexError, LockedError
 from kubewitness.keep.store.layout import DataDir, KeyDir
 from kubewitness.keep.store.log import LOCK
 from kubewitness.keep.store.tree import head_sizes
 from kubewitness.look.query.source import Input
 
 _ODD_AT_ONCE = 100
+PARQUET = ".parquet"
 
 
 @dataclass(slots=True)
@@ -83,6 +84,16 @@ class Import:
 
     def run(self) -> Imported:
         """Store, seal, index. Raises StoreError, OSError."""
+        import duckdb  # takes 100 ms
+
+        try:
+            return self._run()
+        except (duckdb.Error, FileNotFoundError) as exc:
+            if isinstance(exc, FileNotFoundError) and not str(exc.filename).endswith(PARQUET):
+                raise
+            raise BrokenIndexError(str(exc).partition("\n")[0]) from exc
+
+    def _run(self) -> Imported:
         begun = time.monotonic()
         root, _ = self._data.enter(self._cluster)
         with root:

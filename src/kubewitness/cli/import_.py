@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     """Import, and say what was done."""
     from kubewitness.assembly.importing import Import
     from kubewitness.keep.seal.errors import NoteError
-    from kubewitness.keep.store.errors import DamagedError, LockedError, StoreError
+    from kubewitness.keep.store.errors import BrokenIndexError, DamagedError, LockedError, StoreError
     from kubewitness.keep.store.layout import DataDir, KeyDir
     from kubewitness.look.query.source import SourceError, find_inputs
 
@@ -64,6 +64,12 @@ def run(args: argparse.Namespace) -> int:
             done = work.run()
     except LockedError as error:
         raise second_writer(data, cluster) from error
+    except BrokenIndexError as error:
+        raise UserError(
+            f"{data}: the index of {cluster}, by which it is known what is stored, cannot be read: {error}\n"
+            "  help: `kubewitness rebuild --index` makes it again; then run the same command again",
+            ExitCode.RUNTIME,
+        ) from error
     except (DamagedError, NoteError) as error:
         raise UserError(f"{data}: {error}", ExitCode.INTEGRITY) from error
     except StoreError as error:

@@ -54,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Compare and print the differences."""
     from kubewitness.assembly.reconciling import compare
+    from kubewitness.keep.store.errors import DamagedError
     from kubewitness.keep.store.layout import DataDir, default_keys
     from kubewitness.look.query.source import SourceError, find_inputs
     from kubewitness.look.query.store import open_shelves
@@ -75,6 +76,8 @@ def run(args: argparse.Namespace) -> int:
             raise UserError(f"{data} has logs of several clusters: choose one with --cluster: {names}")
         with Progress("comparing", lambda: None):
             found = compare(inputs, shelves[0], keys)
+    except DamagedError as error:
+        raise UserError(str(error), ExitCode.INTEGRITY) from error
     finally:
         for shelf in shelves:
             shelf.close()

@@ -13,6 +13,10 @@ class UnavailableError(StoreError):
     """The disk would not take it now. Nothing was acknowledged; the same may be tried again."""
 
 
+class BrokenIndexError(StoreError):
+    """The index of a log cannot be read. It can be made again from the segments."""
+
+
 class NoKeyError(StoreError):
     """Heads of a log were signed, and no key that signs them is where its keys are looked for."""
 
