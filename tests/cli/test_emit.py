@@ -65,6 +65,19 @@ def test_files_become_a_log_that_the_other_commands_read(
     assert "alice" in capsys.readouterr().out
 
 
+def test_rotated_files_are_tidy_when_it_ends(policy: str, tmp_path: Path) -> None:
+    """What is old goes and the rest is compressed before the command ends, each file in one form."""
+    requests, folder = tmp_path / "r.jsonl", tmp_path / "log"
+    requests.write_text(DELETE)
+    folder.mkdir()
+    for day in range(1, 10):
+        (folder / f"audit-2026-11-0{day}T03-00-00.000.log").write_text("x\n" * 1_000_000)
+    flags = [f"--audit-log-path={folder / 'audit.log'}", "--audit-log-compress", "--audit-log-maxbackup=4"]
+    assert main(["emit", policy, "--audit-log-maxage=0", *flags, str(requests)]) == 0
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == [*(f"audit-2026-11-0{day}T03-00-00.000.log.gz" for day in range(6, 10)), "audit.log"]
+
+
 def test_a_webhook_gets_them(policy: str, tmp_path: Path) -> None:
     """The buffer is delivered before the command ends."""
     requests = tmp_path / "r.jsonl"
@@ -110,6 +123,11 @@ def test_losses_are_told_and_counted(
     [
         ([], DELETE, "nothing is recorded without a policy\n  help: name one with --audit-policy-file=FILE"),
         (["P", "--audit-log-mode=async"], DELETE, 'invalid audit log mode async, allowed modes are "batch,blocking,'),
+        (
+            ["P", "--audit-log-compress=no"],
+            DELETE,
+            'invalid argument "no" for "--audit-log-compress" flag: strconv.ParseBool: parsing "no": invalid syntax',
+        ),
         (["P", "--audit-log-maxsize=x"], DELETE, 'invalid argument "x" for "--audit-log-maxsize" flag: strconv'),
         (
             ["--audit-policy-file=/nope"],

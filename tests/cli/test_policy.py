@@ -164,6 +164,30 @@ def test_a_log_is_no_policy(policy, command, tmp_path):
     assert "this is an audit log, not an audit policy" in found.err
 
 
+def test_eval_as_sql_says_what_a_log_would_be(run, tmp_path):
+    """--sql prints one SELECT for `kubewitness sql`: the rule, level and stages that eval gives for the same events."""
+    text = "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules:\n"
+    text += "- level: Metadata\n  users: [\"o'hara\"]\n  resources: [{group: '', resources: [secrets]}]\n"
+    text += "- level: None\n  nonResourceURLs: [/healthz*]\n"
+    (tmp_path / "p.yaml").write_text(text)
+    event = '{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"%s","stage":"%s",'
+    event += '"requestURI":"%s","verb":"get","user":{"username":"%s"}%s,"requestReceivedTimestamp":'
+    event += '"2026-01-01T00:00:00.000000Z","stageTimestamp":"2026-01-01T00:00:00.000000Z"}\n'
+    secret = ',"objectRef":{"resource":"secrets","namespace":"a","name":"s","apiVersion":"v1"}'
+    url = "/api/v1/namespaces/a/secrets/s"
+    (tmp_path / "audit.log").write_text(
+        event % ("1", "RequestReceived", url, "o'hara", secret)
+        + event % ("2", "ResponseComplete", url, "o'hara", secret)
+        + event % ("3", "ResponseComplete", url, "mallory", secret)
+        + event % ("4", "ResponseComplete", "/healthz/ping", "mallory", "")
+    )
+    found = run("policy", "eval", str(tmp_path / "p.yaml"), "--sql")
+    assert (found.code, found.err, found.out.count("\n")) == (0, "", 1)
+    sql = f"SELECT auditID, rule, policy_level, written FROM ({found.out}) ORDER BY 1"
+    answer = run("sql", sql, "-o", "csv", "--no-headers", str(tmp_path / "audit.log"))
+    assert answer.out.splitlines() == ["1,0,Metadata,false", "2,0,Metadata,true", "3,-1,None,false", "4,1,None,false"]
+
+
 def test_eval_of_a_refused_policy(policy):
     """A policy that the server refuses decides nothing: exit code 1 and the server's sentence."""
     found = policy("eval", "-", "--requests", "/dev/null", stdin=b"kind: Policy")

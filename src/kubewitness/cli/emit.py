@@ -40,7 +40,8 @@ class _Given(argparse.Action):
         _option: str | None = None,
     ) -> None:
         value = str(values)
-        if self.nargs == "?" and value not in _BOOLEANS:
+        # another word is the file that follows a switch, or a value that is refused: argparse tells =no from no nowhere
+        if self.nargs == "?" and value not in _BOOLEANS and (value == "-" or Path(value).exists()):
             namespace.sources = [*(namespace.sources or []), value]
             value = "true"
         namespace.flags = [*(namespace.flags or []), f"--{self.dest}={value}"]

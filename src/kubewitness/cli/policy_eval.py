@@ -1,4 +1,4 @@
-"""`policy eval`: what a policy says of many requests, one line of JSON each."""
+"""`policy eval`: what a policy says of many requests, one line of JSON each, or as SQL over `events`."""
 
 import argparse
 import json
@@ -11,7 +11,7 @@ from kubewitness.cli.errors import ExitCode, UserError
 from kubewitness.cli.policy_files import accepted, add_file_argument, add_version_argument
 
 if TYPE_CHECKING:
-    from kubewitness.policy.types import Attributes, Decision
+    from kubewitness.policy.types import Attributes, Decision, Policy
 
 DESCRIPTION = """\
 Evaluate a policy for requests, one JSON object a line in, one a line out:
@@ -22,6 +22,12 @@ Evaluate a policy for requests, one JSON object a line in, one a line out:
 
 Members of a request: user, groups, verb, namespace, apiGroup, apiVersion, resource, subresource, name,
 resourceRequest, path. What is left out is empty; without user, or with user null, authentication failed.
+
+With --sql nothing is evaluated: the policy is written as one SELECT that adds to every row of `events` the rule that
+decides it (-1: none), the level, and whether the policy writes this stage. For `kubewitness sql`, alone or inside:
+
+  decided=$(kubewitness policy eval new-policy.yaml --sql)
+  kubewitness sql "SELECT rule, policy_level, count(*) FROM ($decided) GROUP BY ALL" audit.log
 """
 _TEXTS = ("verb", "namespace", "apiGroup", "apiVersion", "resource", "subresource", "name", "path")
 
@@ -36,9 +42,9 @@ def add_subcommand(subparsers: "argparse._SubParsersAction[argparse.ArgumentPars
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_file_argument(parser)
-    parser.add_argument(
-        "--requests", metavar="REQS", required=True, help="a file of requests in JSON lines; - is standard input"
-    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--requests", metavar="REQS", help="a file of requests in JSON lines; - is standard input")
+    what.add_argument("--sql", action="store_true", help="print the policy as one SELECT over `events`")
     add_version_argument(parser)
     parser.set_defaults(run=run)
 
@@ -51,6 +57,9 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("the policy and the requests cannot both come from standard input")
     document = accepted(args.file, args.server_version)
     assert document.policy is not None  # noqa: S101  accepted() gives no other
+    if args.sql:
+        sys.stdout.write(_select(document.policy) + "\n")
+        return ExitCode.OK
     compiled = compile_policy(document.policy)
     for number, line in enumerate(_lines(args.requests), 1):
         if line.strip():
@@ -67,6 +76,14 @@ def decision_json(decision: "Decision") -> dict[str, object]:
         "omitManagedFields": decision.omit_managed_fields,
         "rule": decision.rule_index,
     }
+
+
+def _select(policy: "Policy") -> str:
+    from kubewitness.look.query.policy_sql import policy_sql
+
+    sql = policy_sql(policy)
+    added = f"{sql.rule_index} AS rule, {sql.level} AS policy_level, {sql.is_recorded} AS written"
+    return f"SELECT *, {added} FROM events"  # noqa: S608 - policy_sql quotes what the policy says
 
 
 def _lines(path: str) -> Iterator[bytes]:

@@ -142,8 +142,9 @@ def join(*backends: Backend | None) -> Backend | None:
 def _writer(path: str, values: Values, tell: Callable[[str], None]) -> Writer:
     if path == "-":
         return Stream(sys.stdout.buffer)
+    tidier = Tidier(tell)
     try:
-        return RotatingFile(Path(path), options.rotation(values), _now_us, Tidier(tell))
+        return RotatingFile(Path(path), options.rotation(values), _now_us, tidier, tidier.wait)
     except OSError as exc:
         act = "open" if exc.filename == path else "mkdir"
         raise StartError(f"ensureLogFile: {act} {exc.filename}: {reason_of(exc)}") from exc

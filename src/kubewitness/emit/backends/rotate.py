@@ -2,7 +2,8 @@
 A log file that is rotated by size, and whose old files are pruned by number and age and compressed.
 
 `RotatingFile.write` takes whole lines. What to prune (`plan`) and how a rotated file is named (`free_name`) are plain
-functions of names and a time. Time comes from `now_us`; pruning and compressing are handed to `later`.
+functions of names and a time. Time comes from `now_us`; pruning and compressing are handed to `later`, and `wait`
+returns when they are done.
 
 Follows lumberjack v2, as kube-apiserver sets it up. Differs, never to the loss of a line: a line greater than the
 size is written, alone in its file; a rotated file is never overwritten, the name takes the next free millisecond; a
@@ -88,13 +89,19 @@ class RotatingFile:
     """The live file. Not thread-safe: the log backend writes one line at a time."""
 
     def __init__(
-        self, path: Path, rotation: Rotation, now_us: Callable[[], int], later: Callable[[Callable[[], None]], None]
+        self,
+        path: Path,
+        rotation: Rotation,
+        now_us: Callable[[], int],
+        later: Callable[[Callable[[], None]], None],
+        wait: Callable[[], None] = lambda: None,
     ) -> None:
         """Make folder and file, as a server does at its start, so that mistakes show then. Raises OSError."""
         self._path = path
         self._rotation = rotation
         self._now_us = now_us
         self._later = later
+        self._wait = wait
         self._fd: int | None = None
         self._size = 0
         make_folder(path.parent)
@@ -115,7 +122,11 @@ class RotatingFile:
         self._append(line)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Let go of the file, and wait for what was left for later."""
+        self._let_go()
+        self._wait()
+
+    def _let_go(self) -> None:
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
@@ -138,7 +149,7 @@ class RotatingFile:
             self._append(b"\n")
 
     def _rotate(self) -> None:
-        self.close()
+        self._let_go()
         mode, owner = FILE_MODE, None
         try:
             before = self._path.stat()
