@@ -55,7 +55,7 @@ def _show(args: argparse.Namespace) -> int:
 
 def _rotate(args: argparse.Namespace) -> int:
     from kubewitness.keep.seal.errors import NoteError
-    from kubewitness.keep.store.errors import NoKeyError
+    from kubewitness.keep.store.errors import LockedError, NoKeyError
     from kubewitness.keep.store.layout import KeyDir
 
     data = data_of(args)
@@ -67,6 +67,8 @@ def _rotate(args: argparse.Namespace) -> int:
         new = KeyDir(path).rotate(meta, keep=0 if args.no_overlap else 1)
     except NoteError as exc:
         raise UserError(f"{path}: {exc}") from exc
+    except LockedError as exc:
+        raise UserError(f"{path}: {exc}; nothing was changed", ExitCode.RUNTIME) from exc
     except NoKeyError as exc:
         raise UserError(
             f"{path}: no key of {meta.cluster} is there; --keys DIR names another place\n"

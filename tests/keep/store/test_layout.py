@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from kubewitness._kit.files import DiskDirectory
 from kubewitness.keep.seal.ed25519 import Ed25519Signer, Ed25519Verifier
 from kubewitness.keep.seal.errors import NoteError
-from kubewitness.keep.store.errors import DamagedError, NoKeyError
+from kubewitness.keep.store.errors import DamagedError, LockedError, NoKeyError
 from kubewitness.keep.store.layout import CLUSTER_FILE, DataDir, KeyDir, cluster_dir, default_keys, origin_of
 
 
@@ -94,6 +95,19 @@ def test_a_log_that_is_signed_gets_no_key_that_nobody_knows(tmp_path: Path) -> N
     assert not keys.path.exists()
     new = keys.rotate(meta, keep=0)
     assert keys.signers(meta, is_signed=True) == [new]
+
+
+def test_two_rotations_at_once_lose_no_key(tmp_path: Path) -> None:
+    """The second is refused, and changes nothing: else a key that was shown would sign nothing."""
+    root, meta = DataDir(tmp_path / "data").enter("prod")
+    root.close()
+    keys = KeyDir(tmp_path / "keys")
+    signers = keys.signers(meta)
+    with DiskDirectory.at(keys.path) as other, other.lock("lock"):
+        with pytest.raises(LockedError, match="another process changes these keys"):
+            keys.rotate(meta)
+        assert keys.signers(meta) == signers
+    assert keys.rotate(meta) == keys.signers(meta)[0]
 
 
 def test_a_public_key_that_a_crash_kept_back_is_shown_at_the_next_start(tmp_path: Path) -> None:

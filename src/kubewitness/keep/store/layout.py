@@ -6,6 +6,7 @@ Where a data directory keeps what: one log for each cluster, and the keys beside
     <keys>/identity.key                        keyed identities of all clusters, 32 bytes in hexadecimal
            <cluster-dir>.sign                  the private keys that sign its heads, a line each
            <cluster-dir>.vkey                  the public ones, a line each: give them to whoever verifies
+           lock                                empty; held by who rotates a key
 
 A cluster's directory is named by a hash: a name that somebody sent never becomes a path.
 Follows docs/reference/formats.md, "Data directory".
@@ -14,7 +15,8 @@ Follows docs/reference/formats.md, "Data directory".
 import errno
 import hashlib
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +24,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from kubewitness._kit.files import DiskDirectory, read_whole, write_whole
-from kubewitness.keep.store.errors import DamagedError, NoKeyError
+from kubewitness.keep.store.errors import DamagedError, LockedError, NoKeyError
 
 if TYPE_CHECKING:
     from kubewitness.keep.seal.ed25519 import Ed25519Signer
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 LOGS = "logs"
 CLUSTER_FILE = "cluster.json"
 IDENTITY_FILE = "identity.key"
+LOCK_FILE = "lock"
 SIGN_SUFFIX = ".sign"
 VERIFY_SUFFIX = ".vkey"
 IDENTITY_KEY_BYTES = 32
@@ -179,14 +182,16 @@ class KeyDir:
         """Add a new key before the others, of which the newest `keep` go on signing. Raises NoteError, OSError.
 
         The public keys of those that no longer sign stay: old heads are checked by them. Where there is none to go on
-        with one is made only if none should. Raises NoKeyError.
+        with one is made only if none should. Raises NoKeyError, and LockedError while another process rotates.
         """
         from kubewitness.keep.seal.ed25519 import Ed25519Signer  # takes 40 ms, and few need it
 
         is_lost = not keep and self.lacks(meta.cluster)
-        old = [] if is_lost else self.signers(meta, is_signed=True)
-        new = Ed25519Signer.make(meta.origin, os.urandom(32))
-        with self._enter() as keys:
+        if not is_lost:
+            self.signers(meta, is_signed=True)  # refused before a directory is made
+        with self._enter() as keys, _locked(keys):
+            old = [] if is_lost else self.signers(meta, is_signed=True)
+            new = Ed25519Signer.make(meta.origin, os.urandom(32))
             self._write(keys, cluster_dir(meta.cluster), [new, *old[:keep]])
         return new
 
@@ -212,6 +217,16 @@ class KeyDir:
         wanted = list(dict.fromkeys([*(signer.key for signer in signers), *known]))
         if wanted != known:
             write_whole(keys, name + VERIFY_SUFFIX, "".join(f"{key}\n" for key in wanted).encode())
+
+
+@contextmanager
+def _locked(keys: DiskDirectory) -> Iterator[None]:
+    try:
+        lock = keys.lock(LOCK_FILE)
+    except BlockingIOError as exc:
+        raise LockedError("another process changes these keys") from exc
+    with lock:
+        yield
 
 
 def _read_published(keys: DiskDirectory, name: str) -> "list[VerifierKey]":
