@@ -7,11 +7,12 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kubewitness.event.types import Event, ObjectReference, Stage, UserInfo
+from kubewitness.event.types import Event, Level, ObjectReference, Stage, UserInfo
 from kubewitness.look.query.policy_sql import NO_RULE, policy_sql
 from kubewitness.policy.evaluate import compile_policy
 from kubewitness.policy.load import load
 from kubewitness.policy.request import RequestError, attributes_from_event, request_info
+from kubewitness.policy.types import Policy, PolicyRule
 from tests.policy.vectors import DATA
 from tests.strategies import GROUPS, USERS, policies, request_lines
 
@@ -129,3 +130,19 @@ def test_recorded_logs(name, tmp_path):
     sql = policy_sql(load((DATA / "policies" / f"{name}.yaml").read_bytes()))
     wrong = connection.execute(f"SELECT count(*) FROM events WHERE {sql.level} <> level OR NOT {sql.is_recorded}")
     assert wrong.fetchall() == [(0,)]
+
+
+@pytest.mark.parametrize("name", ["", "o'hara", "\x1b[31mred", "a\0b", "\u202eevil\n", "Zoë 日本"])
+def test_names_are_found_and_show_nothing_a_terminal_obeys(name):
+    """Whatever a policy calls a user, the SQL is one printable line that finds exactly this user."""
+    sql = policy_sql(Policy((PolicyRule(Level.METADATA, users=(name,)),)))
+    assert sql.rule_index.isprintable()
+    connection = CONNECTION.cursor()
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE events ({TABLE})")
+    for username in (name, name + "x"):
+        event = Event(
+            stage=Stage.RESPONSE_COMPLETE, verb="get", request_uri="/version", user=UserInfo(username=username)
+        )
+        connection.execute(f"INSERT INTO events VALUES ({', '.join('?' * len(COLUMNS))})", row(event))
+    found = connection.execute(f"SELECT {sql.rule_index} FROM events ORDER BY rowid").fetchall()
+    assert found == [(0,), (NO_RULE,)]

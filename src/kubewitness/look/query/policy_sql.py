@@ -14,6 +14,7 @@ request body may have filled them. There, and for rows with a resource URL but n
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from kubewitness.event.types import Level, Stage
 from kubewitness.policy.match import ANY_GROUP
@@ -278,8 +279,12 @@ def _truth(value: bool) -> str:
 
 
 def text_literal(constant: str) -> str:
-    """Quote text; NUL, which no SQL text may hold, is spelt out."""
-    return " || chr(0) || ".join("'" + part.replace("'", "''") + "'" for part in constant.split("\0"))
+    """Quote text; NUL, which no SQL text may hold, and all else that a terminal would obey is spelt out."""
+    texts: list[str] = []
+    for is_plain, found in groupby(constant, str.isprintable):
+        text = "".join(found)
+        texts += ["'" + text.replace("'", "''") + "'"] if is_plain else [f"chr({ord(one)})" for one in text]
+    return " || ".join(texts) or "''"
 
 
 def _list(constants: Sequence[str]) -> str:
