@@ -14,30 +14,9 @@ from dataclasses import dataclass, field
 from urllib.parse import quote, urlencode
 
 from kubewitness.policy import builtin
+from kubewitness.policy.kubectl_flags import LONG_NAMES, OWN_FLAGS, SHELL, SWITCHES, VALUE_FLAGS
 from kubewitness.policy.request import RequestError, request_info
 
-_VALUE_FLAGS = """
-    -n --namespace -o --output -l --selector --field-selector -f --filename -c --container --as --as-group --as-uid
-    --context --kubeconfig --cluster --user --token -s --server --request-timeout -v --v --tail --since --since-time
-    --image --replicas --grace-period --timeout --sort-by --type --patch --patch-file --dry-run --cascade
-    --from-literal --from-file --restart --target --for --port --target-port --limit-bytes --chunk-size --audience
-    --duration --bound-object-kind --bound-object-name --subresource --address --pod-running-timeout --env --labels
-    --overrides --verb --resource --clusterrole --role --serviceaccount --group --field-manager --profile --copy-to
-    --resource-version --current-replicas --min --max --cpu-percent --template --name --pod-selector --to-revision
-    --revision --raw -k --kustomize
-"""
-_SWITCHES = """
-    -A --all-namespaces -w --watch --watch-only --all -i --stdin -t --tty -it -ti -q --quiet --rm --force --wait
-    --previous --follow --timestamps --ignore-not-found --show-labels --no-headers --overwrite --list --now
-    --server-side --force-conflicts --prune --recursive -R --ignore-daemonsets --delete-emptydir-data
-    --disable-eviction --all-containers --prefix --containers --show-kind --save-config --record --share-processes
-    --local --insecure-skip-tls-verify --show-managed-fields --short
-"""
-# flags whose letter means something else in one command, whether they take a value there
-_OWN_FLAGS = {("logs", "-f"): False, ("logs", "-p"): False, ("patch", "-p"): True}
-# flags that mean the same, by the name that is looked up
-_LONG = {"-n": "--namespace", "-A": "--all-namespaces", "-w": "--watch", "-l": "--selector", "-f": "--filename"}
-_LONG |= {"-k": "--filename", "--kustomize": "--filename"}
 # the built-in resources of the category `all`, in kubectl's order
 _ALL = (
     "pods replicationcontrollers services daemonsets.apps deployments.apps replicasets.apps statefulsets.apps "
@@ -72,6 +51,10 @@ class _Command:
     def namespace(self) -> str:
         return self.flags.get("--namespace", "default")
 
+    @property
+    def is_interactive(self) -> bool:
+        return not {"-i", "-it", "-ti", "--stdin", "--attach"}.isdisjoint(self.flags)
+
     def word(self, index: int, what: str) -> str:
         if index >= len(self.words):
             raise KubectlError(f"kubectl {' '.join(self.words[:2])}: {what} is missing")
@@ -104,7 +87,12 @@ def requests_of(command_line: str) -> tuple[KubectlRequest, ...]:
         raise KubectlError(
             f"kubectl {command.words[0]} is not understood here; understood are {', '.join(sorted(_COMMANDS))}"
         )
-    return tuple(handler(command))
+    requests = handler(command)
+    if command.flags.get("--dry-run") == "client":
+        requests = [request for request in requests if request.method == "GET"]
+        if not requests:
+            raise KubectlError(f"kubectl {command.words[0]} --dry-run=client sends nothing; --dry-run=server does")
+    return tuple(requests)
 
 
 def impersonates(command_line: str) -> bool:
@@ -147,6 +135,8 @@ def _parse(command_line: str) -> _Command:
     for word in pending:
         if word == "--":
             command.after_dashes = list(pending)
+        elif word in SHELL:
+            raise KubectlError(f"{word} is for the shell: give one kubectl command, without what follows it")
         elif not word.startswith("-") or word == "-":
             command.words.append(word)
         else:
@@ -159,15 +149,15 @@ def _parse(command_line: str) -> _Command:
 def _flag(command: _Command, flag: str, pending: Iterator[str]) -> None:
     name, equals, value = flag.partition("=")
     own = (command.words[0] if command.words else "", name)
-    takes_value = _OWN_FLAGS.get(own, name in _VALUE_FLAGS.split())
-    if not flag.startswith("--") and not equals and len(flag) > 2 and flag[:2] in _VALUE_FLAGS.split():
+    takes_value = OWN_FLAGS.get(own, name in VALUE_FLAGS)
+    if not flag.startswith("--") and not equals and len(flag) > 2 and flag[:2] in VALUE_FLAGS:
         # -nprod
         name, equals, value, takes_value = flag[:2], "=", flag[2:], True
     if takes_value:
         value = value if equals else next(pending, "")
-    elif own not in _OWN_FLAGS and name not in _SWITCHES.split():
+    elif own not in OWN_FLAGS and name not in SWITCHES:
         raise KubectlError(f"the flag {name} is not understood")
-    command.flags[_LONG.get(name, name)] = value
+    command.flags[LONG_NAMES.get(name, name)] = value
 
 
 def _raw(method: str, url: str) -> KubectlRequest:
@@ -364,27 +354,35 @@ def _drain(command: _Command) -> _Requests:
 
 def _debug(command: _Command) -> _Requests:
     target = command.word(1, "a pod or node")
+    pods = _core("pods")
     if target.startswith(("node/", "nodes/")):
-        return [
-            KubectlRequest("GET", url_of(_core("nodes"), "", _node(command)), _SECOND_GET),
-            KubectlRequest(
-                "POST", url_of(_core("pods"), command.namespace), "a pod on the node, with its root mounted"
-            ),
-        ]
+        node = _node(command)
+        made = KubectlRequest("POST", url_of(pods, command.namespace), "a pod on the node, with its root mounted")
+        before = [KubectlRequest("GET", url_of(_core("nodes"), "", node), _SECOND_GET), made]
+        return [*before, *_attach_to(command, f"node-debugger-{node}-...")]
     before, pod = _find_pod(command)
     if len(before) > 1:
         raise KubectlError(f"kubectl debug is for pods and nodes, not for {target}")
-    pods = _core("pods")
-    return [
-        *before,
-        KubectlRequest("PATCH", url_of(pods, command.namespace, pod, "ephemeralcontainers"), "the new container"),
-        KubectlRequest("GET", url_of(pods, command.namespace, pod, "attach"), _WEBSOCKET),
-    ]
+    if "--copy-to" in command.flags:
+        before.append(KubectlRequest("POST", url_of(pods, command.namespace), "a copy of the pod"))
+        return [*before, *_attach_to(command, command.flags["--copy-to"])]
+    url = url_of(pods, command.namespace, pod, "ephemeralcontainers")
+    return [*before, KubectlRequest("PATCH", url, "the new container"), *_attach_to(command, pod)]
+
+
+def _attach_to(command: _Command, pod: str) -> _Requests:
+    """Give what -i sends to a pod that was just made."""
+    if not command.is_interactive:
+        return []
+    url = url_of(_core("pods"), command.namespace, pod, "attach")
+    return [KubectlRequest("GET", url, _WEBSOCKET), KubectlRequest("POST", url, _SPDY)]
 
 
 def _run(command: _Command) -> _Requests:
-    command.word(1, "a name")
-    return [KubectlRequest("POST", url_of(_core("pods"), command.namespace), "the name is only in the body")]
+    pods, name = _core("pods"), command.word(1, "a name")
+    made = KubectlRequest("POST", url_of(pods, command.namespace), "the name is only in the body")
+    gone = KubectlRequest("DELETE", url_of(pods, command.namespace, name), "at the end")
+    return [made, *_attach_to(command, name), *([gone] if "--rm" in command.flags else [])]
 
 
 def _expose(command: _Command) -> _Requests:
