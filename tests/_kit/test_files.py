@@ -1,6 +1,7 @@
 """Files on a real disk do what the simulated ones are believed to do, and no link is followed."""
 
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,16 @@ def test_links_pipes_and_paths_are_refused(here, tmp_path):
         for call in (here.open, here.create, here.lock, here.enter, here.remove):
             with pytest.raises(OSError, match="not a plain name"):
                 call(name)
+
+
+def test_an_error_says_where(here, tmp_path):
+    """By the whole path, for there are files of one name in every store."""
+    (tmp_path / "a").write_text("")
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d").chmod(0o777)
+    for call in (partial(here.enter, "a"), partial(here.enter, "d"), partial(here.look, "no"), partial(here.open, "d")):
+        with pytest.raises(OSError, match=rf"{tmp_path}/(a|d|no)'$"):
+            call()
 
 
 def test_a_whole_file_replaces_another(here, tmp_path):

@@ -235,31 +235,36 @@ class DiskDirectory(_Handle):
     def enter(self, name: str) -> "DiskDirectory":
         """Open a directory of ours in it; a link or a directory that others may write to is refused."""
         _check(name)
-        with suppress(FileExistsError):
+        try:
             os.mkdir(name, _DIRECTORY_MODE, dir_fd=self._fd)
-        fd = os.open(name, _ENTER, dir_fd=self._fd)
+        except FileExistsError:
+            pass
+        except OSError as exc:
+            exc.filename = self._place(name)
+            raise
+        fd = self._open(name, _ENTER)
         found = os.fstat(fd)
         if found.st_uid != os.geteuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             os.close(fd)
-            raise PermissionError(errno.EPERM, "others own it or may write to it", name)
+            raise PermissionError(errno.EPERM, "others own it or may write to it", self._place(name))
         return DiskDirectory(fd)
 
     def look(self, name: str) -> "DiskDirectory":
         """Open a directory in it, whoever owns it; no link is followed."""
-        return DiskDirectory(os.open(_check(name), _ENTER, dir_fd=self._fd))
+        return DiskDirectory(self._open(name, _ENTER))
 
     def create(self, name: str) -> DiskAppender:
         """Make a file for appending, readable by nobody else."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        return DiskAppender(os.open(_check(name), flags, _FILE_MODE, dir_fd=self._fd))
+        return DiskAppender(self._open(name, flags, _FILE_MODE))
 
     def open(self, name: str) -> DiskReader:
         """Open a plain file; a link, pipe or device is refused and never waited for."""
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        fd = os.open(_check(name), flags, dir_fd=self._fd)
+        fd = self._open(name, flags)
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             os.close(fd)
-            raise OSError(errno.EINVAL, "not a plain file", name)
+            raise OSError(errno.EINVAL, "not a plain file", self._place(name))
         return DiskReader(fd)
 
     def replace(self, old: str, new: str) -> None:
@@ -290,13 +295,27 @@ class DiskDirectory(_Handle):
     def lock(self, name: str) -> _Handle:
         """Hold an flock on a file of that name, which stays."""
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        fd = os.open(_check(name), flags, _FILE_MODE, dir_fd=self._fd)
+        fd = self._open(name, flags, _FILE_MODE)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(fd)
             raise
         return _Handle(fd)
+
+    def _open(self, name: str, flags: int, mode: int = 0) -> int:
+        try:
+            return os.open(_check(name), flags, mode, dir_fd=self._fd)
+        except OSError as exc:
+            exc.filename = self._place(name)
+            raise
+
+    def _place(self, name: str) -> str:
+        """Give the whole path of a name, for an error to say; where nobody knows it, the name."""
+        try:
+            return f"{os.readlink(f'/proc/self/fd/{self._fd}')}/{name}"  # noqa: PTH115 - for an error only
+        except OSError:
+            return name
 
 
 def _check(name: str) -> str:

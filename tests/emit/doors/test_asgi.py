@@ -477,6 +477,43 @@ def test_a_slow_backend_is_called_on_another_thread() -> None:
     assert threading.main_thread() not in threads
 
 
+@pytest.mark.parametrize("held", ["RequestReceived", "ResponseStarted", "ResponseComplete"])
+def test_a_request_that_is_cancelled_while_a_slow_backend_stores_is_complete(held: str) -> None:
+    """Whatever stage is being stored just then: all stages are, in order, and the handler is cancelled."""
+    let_go = threading.Event()
+
+    async def app(scope, receive, send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+        await asyncio.sleep(60)
+
+    site = Site(app, is_slow=True)
+    kept = site.sink.process_events
+    reached = threading.Event()
+
+    def process(events) -> bool:
+        if events[0].stage.value == held:
+            reached.set()
+            assert let_go.wait(10)
+        return kept(events)
+
+    site.sink.process_events = process
+
+    async def cut() -> None:
+        call = Call("GET", f"{PODS}?watch=1")
+        task = asyncio.ensure_future(site.door(call.scope, call.receive, call.send))
+        await asyncio.to_thread(reached.wait)
+        for _ in range(3):  # more than once, as an impatient server does
+            task.cancel()
+            await asyncio.sleep(0.01)
+        let_go.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(cut())
+    assert site.stages == ["RequestReceived", "ResponseStarted", "ResponseComplete"]
+
+
 class _User:
     is_authenticated = True
     display_name = "carol"

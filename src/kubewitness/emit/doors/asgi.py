@@ -18,6 +18,7 @@ import functools
 import os
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
@@ -105,7 +106,7 @@ class AuditMiddleware:
                 return
             taken = (request, identity.user, received_us, audit_id.decode("utf-8", "replace"), identity.annotations)
             if self._is_slow:
-                audited = await asyncio.to_thread(self._auditor.receive, *taken)
+                audited = await self._receive_slowly(functools.partial(self._auditor.receive, *taken))
             else:
                 audited = self._auditor.receive(*taken)
         except NotStoredError as error:
@@ -119,6 +120,17 @@ class AuditMiddleware:
                 exchange = _Exchange(audited, receive, send, audit_id, scope, self._is_slow)
                 await exchange.run(self._app, scope)
 
+    async def _receive_slowly(self, receive: Callable[[], AuditedRequest | None]) -> AuditedRequest | None:
+        """Store RequestReceived; a request that is cancelled meanwhile comes to its end, as it was received."""
+        received: list[AuditedRequest | None] = []
+        try:
+            await _on_a_thread(lambda: received.append(receive()))
+        except asyncio.CancelledError:
+            for audited in filter(None, received):
+                await _on_a_thread(functools.partial(audited.finish, _now_us()))
+            raise
+        return received[0]
+
     async def _turn_away(
         self, request: Request, received_us: int, audit_id: bytes, refusal: NotAuthenticatedError
     ) -> None:
@@ -126,7 +138,7 @@ class AuditMiddleware:
         audited = self._auditor.turn_away(request, received_us, audit_id.decode("utf-8", "replace"))
         if audited is not None:
             told = (refusal.code, _now_us(), refusal.body)
-            await asyncio.to_thread(audited.respond, *told) if self._is_slow else audited.respond(*told)
+            await _on_a_thread(lambda: audited.respond(*told)) if self._is_slow else audited.respond(*told)
 
 
 class _Exchange:
@@ -189,7 +201,7 @@ class _Exchange:
 
     async def _do(self, act: Callable[[], None]) -> None:
         if self._is_slow:
-            await asyncio.to_thread(act)
+            await _on_a_thread(act)
         else:
             act()
 
@@ -242,7 +254,7 @@ class _Exchange:
                 self._code = _FORBIDDEN
                 act = self._tell
         if act is not None:
-            await asyncio.to_thread(act) if self._is_slow else act()
+            await _on_a_thread(act) if self._is_slow else act()
         try:
             await self._send(message)
         except OSError:
@@ -286,6 +298,19 @@ class _Exchange:
             if name == _AUDIT_ID:
                 return
         message["headers"] = [*headers, (_AUDIT_ID, self._audit_id)]
+
+
+async def _on_a_thread(act: Callable[[], None]) -> None:
+    """Do this on a thread and wait for its end; whoever is cancelled meanwhile is so afterwards: stages keep order."""
+    task = asyncio.ensure_future(asyncio.to_thread(act))
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        while not task.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([task])
+        task.exception()
+        raise
 
 
 def request_of(scope: Scope) -> Request:
