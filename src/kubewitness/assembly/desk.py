@@ -22,6 +22,8 @@ from kubewitness.keep.store.tree import head_sizes
 
 RETRY_SECONDS = 5.0
 FULL_CHECK_SECONDS = 1.0
+RESERVE_FILES = 1024
+"""Files (inodes) that a disk must still have room for: each signed head is one."""
 
 
 def open_log(root: DiskDirectory, keys: KeyDir) -> ClusterLog:
@@ -30,20 +32,28 @@ def open_log(root: DiskDirectory, keys: KeyDir) -> ClusterLog:
 
 
 class DiskGuard:
-    """Knows how much room a data directory has, without asking more often than need be."""
+    """Knows how much room a data directory has, in bytes and in files, without asking more often than need be."""
 
     def __init__(self, data: DataDir, reserve: int) -> None:
-        """Watch the disk of `data`; `reserve` bytes of it are not to be used."""
+        """Watch the disk of `data`; `reserve` bytes of it are not to be used, nor RESERVE_FILES files."""
         self._data = data
         self._reserve = reserve
         self._asked = 0.0
         self.free = -1
         self.total = -1
+        self.free_files = -1
+        self.total_files = -1
 
     @property
     def is_low(self) -> bool:
         """Whether nothing more may be written, as far as was known when the disk was asked last."""
-        return 0 <= self.free < self._reserve
+        return 0 <= self.free < self._reserve or (self.total_files > 0 and self.free_files < RESERVE_FILES)
+
+    @property
+    def used(self) -> float:
+        """The part of the disk that is in use, 0 to 1: of its bytes or of its files, whichever is more."""
+        pairs = ((self.free, self.total), (self.free_files, self.total_files))
+        return max((1 - free / total for free, total in pairs if total > 0), default=0.0)
 
     def is_full(self) -> bool:
         """Tell whether nothing more may be written; asks the disk."""
@@ -53,6 +63,8 @@ class DiskGuard:
             with suppress(OSError):
                 found = os.statvfs(self._data.path)
                 self.free, self.total = found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
+                # file systems that make them as needed tell of none
+                self.free_files, self.total_files = found.f_favail, found.f_files
         return self.is_low
 
 

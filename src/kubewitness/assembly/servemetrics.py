@@ -62,6 +62,9 @@ class ServeMetrics(ReceiverMetrics):
         self.index_failing = gauge(
             "index_failing", "1 while the index cannot be made; questions work without", "cluster"
         )
+        self.disk_free_files = gauge(
+            "disk_free_files", "Files (inodes) that the data directory's disk still has room for"
+        )
         self.disk_free = gauge("disk_free_bytes", "Bytes that may still be written to the data directory's disk")
         self.disk_size = gauge("disk_size_bytes", "Size of the data directory's disk")
         self.reload_failed = gauge("config_reload_failed", "1 while files on the disk are broken and older ones serve")

@@ -383,13 +383,15 @@ class Service:
             return
         self.metrics.disk_free.set(guard.free)
         self.metrics.disk_size.set(guard.total)
-        used = 1 - guard.free / guard.total
+        self.metrics.disk_free_files.set(guard.free_files)
+        used = guard.used
         level = 3 if guard.is_low else 2 if used >= ALARM_AT else 1 if used >= WARN_AT else 0
         if level == self._disk_level:
             return
         before, self._disk_level = self._disk_level, level
         say = (self.log.info, self.log.warning, self.log.error, self.log.error)[level]
-        say("disk_room", free_bytes=guard.free, used_percent=round(used * 100), refusing=level == 3)
+        room = {"free_bytes": guard.free, "free_files": guard.free_files, "used_percent": round(used * 100)}
+        say("disk_room", **room, refusing=level == 3)
         if level == 3:
             self.record("alarm", code=503, reason="the disk is nearly full")
         elif before == 3:
