@@ -39,8 +39,8 @@ OF_PAGES = list(_of_pages())
 
 @pytest.mark.parametrize(("command", "call"), OF_HELP)
 def test_an_example_of_help_is_understood(command: str, call: str) -> None:
-    """It is of the command under which it stands, and no flag or argument is missing, unknown or out of place."""
-    assert shlex.split(call)[0] == command
+    """It is of the command under which it stands, or takes what that printed, and no word is missing or unknown."""
+    assert shlex.split(call)[0] == command or "($" in call
     _parse(call)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kubewitness.cli import ahead, start
+from kubewitness.cli import ahead, held, start
 from kubewitness.cli.render.terminal import terminal_width
 from tests.event.damage import event
 
@@ -47,7 +47,10 @@ def test_ctrl_c_before_anything_is_loaded(monkeypatch: pytest.MonkeyPatch) -> No
         raise KeyboardInterrupt
 
     monkeypatch.setattr(ahead, "begin", interrupted)
-    assert start.main() == 130
+    try:
+        assert start.main() == 130
+    finally:
+        held.release()  # else the commands that later tests start could not be interrupted
 
 
 LATE = """
