@@ -23,8 +23,8 @@ SOAK_S = 4 * 3600
 GOPATH = Path("/usr/share/gocode")
 GO = Path(__file__).parent / "go"
 
-# no deadline: the machine may be busy, and speed is what benchmarks/ measures
-settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# no deadline: the machine may be busy, and speed is what benchmarks/ measures; other examples each time, in five minutes
+settings.register_profile("default", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("default"), derandomize=True, print_blob=True)
 settings.register_profile("soak", settings.get_profile("default"), max_examples=5_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "default"))
