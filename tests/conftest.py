@@ -23,7 +23,7 @@ SOAK_S = 4 * 3600
 GOPATH = Path("/usr/share/gocode")
 GO = Path(__file__).parent / "go"
 
-# no deadline: the machine may be busy, and speed is what benchmarks/ measures; other examples each time, in five minutes
+# no deadline: the machine may be busy, and speed is what benchmarks/ measures; other examples in each run
 settings.register_profile("default", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("default"), derandomize=True, print_blob=True)
 settings.register_profile("soak", settings.get_profile("default"), max_examples=5_000)
