@@ -147,6 +147,16 @@ def test_every_shape_is_taken(tmp_path: Path) -> None:
         assert list(a) == list(b)
 
 
+def test_a_name_obeyed_by_a_terminal_is_not_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The cluster's name is shown harmless, as every command shows it."""
+    log = tmp_path / "audit.log"
+    log.write_bytes(
+        b'{"kind":"Event","apiVersion":"audit.k8s.io/v1","auditID":"1","stage":"Panic","level":"Metadata"}\n'
+    )
+    assert main(["import", "--data", str(tmp_path / "data"), "--cluster", "a\x1b[31mb", str(log)]) == 0
+    assert "the log of a\\x1b[31mb has 1 event," in capsys.readouterr().out
+
+
 def test_killed_and_run_again(recorded: Path, tmp_path: Path) -> None:
     """An import that was killed in the middle is run again: all is there, nothing twice."""
     log = tmp_path / "long.log"

@@ -14,6 +14,7 @@ from kubewitness.cli.answer import counted, say
 from kubewitness.cli.errors import ExitCode, UserError
 from kubewitness.cli.interrupt import stopping
 from kubewitness.cli.progress import Progress
+from kubewitness.cli.render.printable import printable
 from kubewitness.cli.sources import Place, SourceReport, damage_lines, sources_of
 from kubewitness.cli.store import add_target_arguments, second_writer, target_of
 
@@ -103,7 +104,8 @@ def _tell(args: argparse.Namespace, done: "Imported", cluster: str) -> None:
         before = f", {counts.duplicates:,} were there before" if counts.duplicates else ""
         sys.stdout.write(
             f"{counted(counts.events, 'event')} read, {counts.stored:,} stored{before}\n"
-            f"the log of {cluster} has {counted(done.end, 'event')}, {done.sealed:,} sealed, {done.indexed:,} indexed\n"
+            f"the log of {printable(cluster)} has {counted(done.end, 'event')}, "
+            f"{done.sealed:,} sealed, {done.indexed:,} indexed\n"
         )
     sys.stdout.flush()
     if counts.damaged:
