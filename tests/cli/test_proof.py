@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from kubewitness.cli import verify
+from kubewitness.cli.errors import ExitCode, UserError
 from kubewitness.keep.store.bundle import Bundle
 from kubewitness.keep.store.bundle_verify import check_proof, open_checkpoint, parse_keys
 from kubewitness.keep.store.layout import DataDir, KeyDir, default_keys
@@ -150,6 +152,28 @@ def test_flags_choose_as_in_search(run, data, tmp_path):
     assert both.code == result.code
     assert run("export", "--evidence", str(tmp_path / "none"), "--user", "nobody", "--data", str(data)).code == 4
     assert not (tmp_path / "none").exists()
+
+
+def test_every_bit_of_an_archive_may_be_wrong(tmp_path):
+    """Of its tables, too: a place that cannot be, a name that is no text, another way of packing are told as damage."""
+    path = tmp_path / "case.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("case/SHA256SUMS", "x" * 50)
+        archive.writestr("case/\u00e9", "y" * 50)
+    whole = path.read_bytes()
+    codes = set()
+    for bit in range(8 * len(whole)):
+        changed = bytearray(whole)
+        changed[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(changed)
+        try:
+            verify._bundle_files(path)
+        except UserError as error:
+            codes.add(error.exit_code)
+    assert codes == {ExitCode.USAGE, ExitCode.INTEGRITY}
+    shutil.rmtree(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        verify._bundle_files(path)
 
 
 def test_a_damaged_archive_is_refused(run, data, tmp_path):

@@ -6,6 +6,7 @@ there was something to check and all of it was.
 """
 
 import argparse
+import errno
 import json
 import os
 import sys
@@ -409,9 +410,12 @@ def _verify_bundle(args: argparse.Namespace, path: Path) -> int:
 
 def _bundle_files(path: Path) -> dict[str, bytes]:
     """Read the files of a bundle. Raises UserError for what is none."""
+    import lzma
     import zipfile
 
     from kubewitness.keep.store.bundle_verify import SUMS, read_directory
+
+    damage = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError, EOFError, ValueError)
 
     if path.is_dir():
         return read_directory(path)
@@ -427,7 +431,10 @@ def _bundle_files(path: Path) -> dict[str, bytes]:
             if len(set(names)) != len(names) or not all(name.startswith(top) for name in names):
                 raise UserError(f"{path}: holds more than one bundle", ExitCode.INTEGRITY)
             return {name.removeprefix(top): archive.read(name) for name in names}
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as exc:
+    except (*damage, OSError) as exc:
+        # places that cannot be, and what bz2 cannot unpack; other errors of this kind are the disk's
+        if isinstance(exc, OSError) and exc.errno not in (errno.EINVAL, None):
+            raise
         with path.open("rb") as file:
             if file.read(2) == b"PK":
                 raise UserError(f"{path}: the archive is damaged: {exc}", ExitCode.INTEGRITY) from exc
