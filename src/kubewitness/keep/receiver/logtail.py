@@ -109,7 +109,7 @@ class LogTail:
         names = self._names()
         state = self._resume
         if state is not None:
-            opened = self._reopen(names, state)
+            opened = self._first(self._alike(names, state), state)
             if opened is not None:
                 return opened
             if not names:
@@ -118,15 +118,11 @@ class LogTail:
                 f"the file that was read up to byte {state.offset} is gone: what was written to it after that is lost"
             )
             names = self._later(names, state.changed_us)
-        for name in names:
-            opened = self._open(name)
-            if opened is not None:
-                return opened
-        return None
+        return self._first(names)
 
-    def _reopen(self, names: list[str], state: State) -> "_Open | None":
-        """Find the file that was being read, which may have been packed meanwhile."""
-        for name in self._alike(names, state):
+    def _first(self, names: list[str], state: State | None = None) -> "_Open | None":
+        """Open the first of these files that can be, or that is the one that `state` is about."""
+        for name in names:
             opened = self._open(name, state)
             if opened is not None:
                 return opened
