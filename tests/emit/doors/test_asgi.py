@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -332,6 +333,19 @@ def test_an_application_that_does_not_answer(app, code: int, message: str | None
     assert (site.events[-1].response_status.code, site.events[-1].response_status.message) == (code, message)
 
 
+async def _cut(site: Site, begun: Awaitable[object], let_go: Callable[[], object] = lambda: None) -> None:
+    """Cancel a watch when it has come so far, and again, as an impatient server does; then let go what holds it."""
+    call = Call("GET", f"{PODS}?watch=1")
+    task = asyncio.ensure_future(site.door(call.scope, call.receive, call.send))
+    await begun
+    for _ in range(3):
+        task.cancel()
+        await asyncio.sleep(0.01)
+    let_go()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
 def test_a_watch_that_the_server_cuts_is_complete() -> None:
     """When the server stops, its open watches end with ResponseComplete."""
 
@@ -340,16 +354,7 @@ def test_a_watch_that_the_server_cuts_is_complete() -> None:
         await asyncio.sleep(60)
 
     site = Site(app)
-
-    async def cut() -> None:
-        call = Call("GET", f"{PODS}?watch=1")
-        task = asyncio.ensure_future(site.door(call.scope, call.receive, call.send))
-        await asyncio.sleep(0.01)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-
-    asyncio.run(cut())
+    asyncio.run(_cut(site, asyncio.sleep(0.01)))
     assert site.stages == ["RequestReceived", "ResponseStarted", "ResponseComplete"]
 
 
@@ -498,19 +503,7 @@ def test_a_request_that_is_cancelled_while_a_slow_backend_stores_is_complete(hel
         return kept(events)
 
     site.sink.process_events = process
-
-    async def cut() -> None:
-        call = Call("GET", f"{PODS}?watch=1")
-        task = asyncio.ensure_future(site.door(call.scope, call.receive, call.send))
-        await asyncio.to_thread(reached.wait)
-        for _ in range(3):  # more than once, as an impatient server does
-            task.cancel()
-            await asyncio.sleep(0.01)
-        let_go.set()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-
-    asyncio.run(cut())
+    asyncio.run(_cut(site, asyncio.to_thread(reached.wait), let_go.set))
     assert site.stages == ["RequestReceived", "ResponseStarted", "ResponseComplete"]
 
 
